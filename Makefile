@@ -1,0 +1,54 @@
+# Targets for people; `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## Show these targets.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Install maskwatch into .venv and look at the example picture.
+	$(BIN)/maskwatch image examples/people.jpg --output maskwatch-demo --json maskwatch-demo/people.json
+	@$(BIN)/python -c "import json; \
+	faces = json.load(open('maskwatch-demo/people.json'))['images'][0]['faces']; \
+	[print('  face %d: %s (score %.2f)' % (i, f['verdict'], f['score'])) for i, f in enumerate(faces, 1)]"
+	@echo "The annotated picture: $(CURDIR)/maskwatch-demo/people.jpg"
+
+test: $(VENV)/.test lint ## Install all that the tests need into .venv, then lint and test.
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## Style, types and layers.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench ## Measure against the peers in ../shared/peers; prints ratios.
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove .venv, caches and the demo's output.
+	rm -rf $(VENV) maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "maskwatch needs Python 3.10 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet --upgrade --constraint $(CONSTRAINTS) pip
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --editable '.[train]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group bench
+	@touch $@

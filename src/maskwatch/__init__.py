@@ -1,0 +1,92 @@
+"""maskwatch: tell for every face whether a mask is worn, worn wrong, or not worn.
+
+    from maskwatch import Detector
+
+    for face in Detector().detect("photo.jpg").to_dicts():
+        print(face["verdict"], face["box"])
+
+The names below are the whole public interface; each is imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from maskwatch._version import __version__
+
+if TYPE_CHECKING:
+    from maskwatch.annotate import annotate, blur_faces
+    from maskwatch.detections import Detections
+    from maskwatch.detector import DetectOptions, Detector
+    from maskwatch.errors import (
+        DatasetError,
+        ImageError,
+        MaskwatchError,
+        MissingExtraError,
+        ModelError,
+        OptionError,
+        SourceError,
+        TrainingError,
+    )
+    from maskwatch.frames import Frame
+    from maskwatch.labels import LABELS, VERDICTS
+    from maskwatch.model_card import ModelCard
+    from maskwatch.summary import Summary
+
+_HOMES = {
+    "LABELS": "labels",
+    "VERDICTS": "labels",
+    "DatasetError": "errors",
+    "DetectOptions": "detector",
+    "Detections": "detections",
+    "Detector": "detector",
+    "Frame": "frames",
+    "ImageError": "errors",
+    "MaskwatchError": "errors",
+    "MissingExtraError": "errors",
+    "ModelCard": "model_card",
+    "ModelError": "errors",
+    "OptionError": "errors",
+    "SourceError": "errors",
+    "Summary": "summary",
+    "TrainingError": "errors",
+    "annotate": "annotate",
+    "blur_faces": "annotate",
+}
+
+__all__ = [
+    "LABELS",
+    "VERDICTS",
+    "DatasetError",
+    "DetectOptions",
+    "Detections",
+    "Detector",
+    "Frame",
+    "ImageError",
+    "MaskwatchError",
+    "MissingExtraError",
+    "ModelCard",
+    "ModelError",
+    "OptionError",
+    "SourceError",
+    "Summary",
+    "TrainingError",
+    "__version__",
+    "annotate",
+    "blur_faces",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use, so that `import maskwatch` itself costs nothing."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'maskwatch' has no attribute {name!r}")
+    value = getattr(import_module(f"maskwatch.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,26 @@
+"""Options that several commands share, so that they look alike everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Model = Annotated[
+    Optional[Path],
+    typer.Option("--model", metavar="FILE", help="Detector as an ONNX file; the packaged one by default."),
+]
+ScoreThreshold = Annotated[
+    Optional[float],
+    typer.Option("--score-threshold", metavar="0..1", help="Leave out faces below this score."),
+]
+MaxSide = Annotated[
+    int,
+    typer.Option("--max-side", metavar="PX", help="Scale larger pictures down to this side; never up."),
+]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", metavar="N", help="Pictures at work at the same time; 0: one a core."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]

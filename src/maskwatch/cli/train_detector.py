@@ -1,0 +1,96 @@
+"""`maskwatch train-detector`: train the one-stage detector on a COCO data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def train_detector(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="COCO json, or folder with annotations.json.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Run folder; a run in it is gone on with.")
+    ] = Path("runs/detector"),
+    config_file: Annotated[
+        Optional[Path], typer.Option("--config", metavar="FILE", help="Training options as JSON.")
+    ] = None,
+    steps: Annotated[
+        Optional[int], typer.Option("--steps", metavar="N", help="Optimiser steps, over the file's.")
+    ] = None,
+    init: Annotated[
+        Optional[Path],
+        typer.Option("--init", metavar="FILE", help="Start from yunet_n.pth or one of our checkpoints."),
+    ] = None,
+    landmark_model: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--landmark-model", metavar="FILE", help="YuNet as ONNX; finds where to draw masks on faces."
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="PyTorch's threads; 0: all.")] = 0,
+) -> None:
+    """Train the one-stage detector and export it to ONNX.
+
+    Needs the extra `train`. Interrupted with Ctrl-C or killed, the same command goes on from the
+    last checkpoint. Curves, figures on held-out pictures and the model lie in the run folder.
+    """
+    import dataclasses
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maskwatch.errors import MissingExtraError
+
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError.for_extra("training", "PyTorch", "train") from error
+    from maskwatch.evaluate import Report
+    from maskwatch.training import loop
+    from maskwatch.training.config import TrainConfig
+    from maskwatch.training.plot import plot_run
+    from maskwatch.training.run import RunPaths, run
+
+    config = TrainConfig.from_file(config_file) if config_file else TrainConfig()
+    if steps is not None:
+        config = dataclasses.replace(config, steps=steps)
+    if threads:
+        torch.set_num_threads(threads)
+    paths = RunPaths(output)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("training", total=config.steps)
+
+        def report(progress: loop.Progress) -> None:
+            words = (
+                f"loss {progress.total:.3f} (box {progress.box:.3f}, objectness "
+                f"{progress.objectness:.3f}, label {progress.label:.3f}), {progress.step_s:.2f} s a step"
+            )
+            bar.update(task, completed=progress.step, description=words)
+            if not console.is_terminal:
+                console.print(f"step {progress.step}/{progress.steps}: {words}", soft_wrap=True)
+
+        def report_holdout(step: int, figures: Report) -> None:
+            by_label = ", ".join(f"{name} {value:.3f}" for name, value in figures.ap.items())
+            console.print(f"step {step}, held out: mAP {figures.map_two:.4f}, {by_label}", soft_wrap=True)
+
+        model = run(
+            data,
+            paths,
+            config,
+            init=init,
+            landmark_model=landmark_model,
+            report=report,
+            report_holdout=report_holdout,
+        )
+    plot_run(paths.curves, paths.holdout, paths.plot)
+    console.print(f"Model: {model}\nCurves: {paths.plot}", markup=False, highlight=False, soft_wrap=True)

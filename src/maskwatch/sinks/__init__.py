@@ -1,0 +1,1 @@
+"""Where results go; each sink is a context manager with `write(result)`."""

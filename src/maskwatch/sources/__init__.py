@@ -1,0 +1,1 @@
+"""Where frames come from; each module has one public class or function."""

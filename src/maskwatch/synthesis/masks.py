@@ -1,0 +1,129 @@
+"""Draw a face mask on a face: kinds of mask, and ways of wearing it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwatch.frames import Image, check_image
+from maskwatch.labels import MASK_WORN_INCORRECTLY, WITH_MASK
+from maskwatch.synthesis.geometry import FaceFrame, FloatArray, check_choice, smooth
+from maskwatch.synthesis.paint import Texture, fabric_colour, paint, plain_texture, print_texture
+
+MaskKind = Literal["surgical", "ffp2", "cloth", "black", "printed", "bandana"]
+Wear = Literal["over_nose", "under_nose", "on_chin"]
+MASK_KINDS: Final[tuple[MaskKind, ...]] = get_args(MaskKind)
+WEARS: Final[tuple[Wear, ...]] = get_args(Wear)
+LABEL_OF_WEAR: Final[dict[Wear, int]] = {
+    "over_nose": WITH_MASK,
+    "under_nose": MASK_WORN_INCORRECTLY,
+    "on_chin": MASK_WORN_INCORRECTLY,
+}
+
+# Right halves of the outlines in (u, v), from the top of the middle line to its bottom.
+_OUTLINES: Final[dict[str, list[tuple[float, float]]]] = {
+    "surgical": [(0, 0.30), (0.35, 0.33), (0.98, 0.45), (0.90, 1.15), (0.50, 1.60), (0, 1.72)],
+    "ffp2": [(0, 0.20), (0.28, 0.32), (0.95, 0.62), (0.88, 1.10), (0.42, 1.64), (0, 1.80)],
+    "cloth": [(0, 0.24), (0.30, 0.34), (0.98, 0.52), (0.92, 1.18), (0.45, 1.66), (0, 1.78)],
+    "bandana": [(0, 0.32), (0.50, 0.36), (1.08, 0.42), (1.02, 1.20), (0.45, 2.10), (0, 2.50)],
+}
+_OUTLINE_OF_KIND: Final[dict[MaskKind, str]] = {"black": "cloth", "printed": "cloth"}
+# How far down, and how squeezed, a mask sits that is not over the nose: v → offset + scale·v.
+_WEAR_SHIFT: Final[dict[Wear, tuple[float, float]]] = {
+    "over_nose": (0.0, 1.0),
+    "under_nose": (0.58, 0.70),
+    "on_chin": (1.08, 0.48),
+}
+_MASK_COLOURS: Final[dict[str, list[tuple[int, int, int]]]] = {
+    "surgical": [(150, 195, 220), (120, 180, 205), (140, 205, 195), (235, 238, 240), (240, 190, 205)],
+    "ffp2": [(240, 240, 238), (225, 225, 225), (250, 248, 240), (60, 60, 65), (190, 200, 205)],
+    "black": [(22, 22, 24), (35, 35, 40), (15, 15, 15), (45, 42, 48)],
+}
+
+
+def draw_mask(
+    image: Image,
+    landmarks: FloatArray,
+    *,
+    kind: MaskKind = "surgical",
+    wear: Wear = "over_nose",
+    rng: np.random.Generator | None = None,
+) -> Image:
+    """A copy of `image` (h, w, 3) RGB in which the face at `landmarks` (5, 2) px wears a mask.
+
+    `rng` chooses colour, pattern and small deformations; a fixed seed draws the same mask again.
+
+    Raises:
+        OptionError: unknown `kind` or `wear`, or landmarks that are no face.
+        ImageError: `image` is no RGB picture.
+    """
+    check_choice("kind", kind, MASK_KINDS)
+    check_choice("wear", wear, WEARS)
+    check_image(image, "draw_mask(image)")
+    rng = rng or np.random.default_rng(0)
+    face = FaceFrame.from_landmarks(landmarks)
+    shape = np.array(_OUTLINES[_OUTLINE_OF_KIND.get(kind, kind)])
+    half = shape * rng.uniform(0.93, 1.07, size=(1, 2)) + rng.normal(0, 0.015, size=shape.shape)
+    offset, squeeze = _WEAR_SHIFT[wear]
+    half[:, 1] = offset + squeeze * half[:, 1]
+    half[[0, -1], 0] = 0
+    outline = np.concatenate([half, half[-2:0:-1] * [-1, 1]])
+    canvas = image.copy()
+    if kind != "bandana":
+        _draw_ear_loops(canvas, face, half, rng)
+    paint(canvas, face, smooth(outline), _mask_texture(kind, half, rng), rng)
+    return canvas
+
+
+def _draw_ear_loops(
+    canvas: Image, face: FaceFrame, half: npt.NDArray[np.floating], rng: np.random.Generator
+) -> None:
+    """Two thin straps a side, from the mask's corners towards the ear."""
+    colour = tuple(int(value) for value in rng.uniform(150, 245) * np.ones(3))
+    thickness = max(1, round(0.03 * face.unit_px))
+    upper, lower = half[2], half[3]
+    for side in (-1.0, 1.0):
+        ear = np.array([side * 1.22, 0.25 + 0.35 * upper[1]])
+        for corner in (upper, lower):
+            start = corner * [side, 1]
+            middle = (start + ear) / 2 + [side * 0.05, 0.03]
+            line = face.to_pixels(np.array([start, middle, ear]))
+            fixed = np.round(line * 16).astype(np.int32)
+            cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, 4)
+
+
+def _mask_texture(kind: MaskKind, half: npt.NDArray[np.floating], rng: np.random.Generator) -> Texture:
+    """Colour and structure of one mask: pleats, a seam, a print."""
+    base: npt.NDArray[np.floating]
+    if kind in _MASK_COLOURS:
+        choices = _MASK_COLOURS[kind]
+        base = np.array(choices[rng.integers(len(choices))]) + rng.normal(0, 8, size=3)
+    else:
+        base = fabric_colour(rng)
+    plain = plain_texture(np.clip(base, 8, 250))
+    top, bottom = float(half[0, 1]), float(half[-1, 1])
+    if kind == "surgical":
+        pleats = top + (bottom - top) * np.array([0.36, 0.52, 0.68]) + rng.normal(0, 0.02, 3)
+        depth = rng.uniform(0.08, 0.22)
+
+        def pleated(u: FloatArray, v: FloatArray) -> FloatArray:
+            bent = v - 0.06 * u**2
+            dark = np.exp(-(((bent[..., None] - pleats) / 0.025) ** 2)).sum(axis=-1)
+            edge = np.exp(-(((bent - top) / 0.05) ** 2))
+            return plain(u, v) * (1 - depth * dark + 0.05 * edge)[..., None]
+
+        return pleated
+    if kind == "printed":
+        return print_texture(base, rng)
+    seam = rng.uniform(0.0, 0.25)
+    bulge = rng.uniform(0.0, 0.2)
+
+    def seamed(u: FloatArray, v: FloatArray) -> FloatArray:
+        line = np.exp(-((u / 0.03) ** 2))
+        middle = np.exp(-((u / 0.4) ** 2) - (((v - 0.8) / 0.5) ** 2))
+        return plain(u, v) * (1 - seam * line + bulge * middle)[..., None]
+
+    return seamed

@@ -1,0 +1,55 @@
+"""Checkpoints: everything a run needs to go on, written so that a crash never leaves half a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maskwatch.errors import TrainingError
+from maskwatch.training.config import TrainConfig
+
+
+@dataclass
+class Checkpoint:
+    """State of a run after `step` steps.
+
+    `network` and `optimizer` may be None in a small checkpoint that holds the averaged weights
+    alone; training can start from it, with a fresh optimiser.
+    """
+
+    config: TrainConfig
+    step: int
+    average: dict[str, torch.Tensor]
+    network: dict[str, torch.Tensor] | None = None
+    optimizer: dict[str, Any] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, through a neighbour that is renamed when whole."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content["config"] = dataclasses.asdict(self.config)
+        torch.save(content, partial)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read a checkpoint; nothing in the file is executed.
+
+        Raises:
+            TrainingError: it is missing, damaged or not ours.
+        """
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            config = TrainConfig.from_dict(content.pop("config"))
+            return cls(config=config, **content)
+        except Exception as error:  # torch raises many kinds for a file it cannot read
+            raise TrainingError(f"{path}: no checkpoint of maskwatch ({error}); check the path") from error
+
+    def small(self) -> Checkpoint:
+        """The same without optimiser and raw weights: fit to be kept in the repository."""
+        return dataclasses.replace(self, network=None, optimizer=None)

@@ -1,0 +1,150 @@
+"""What a training run can be told; a checkpoint carries it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from maskwatch.errors import OptionError
+
+LARGEST_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Layout of the network; the defaults are the shipped model's.
+
+    Attributes:
+        stride_4: a slim level for faces of 8 to 16 px.
+        context_blocks: inverted residual blocks with a 5×5 depthwise convolution after the stages
+            at strides 8, 16 and 32.
+        label_blocks: residual units in each level's label branch.
+    """
+
+    stride_4: bool = True
+    context_blocks: tuple[int, int, int] = (1, 2, 2)
+    label_blocks: int = 1
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of the levels, finest first."""
+        return (4, 8, 16, 32) if self.stride_4 else (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How a training sample is made from labelled pictures; shares are of samples or of faces."""
+
+    grid_shares: tuple[float, ...] = (0.55, 0.25, 0.12, 0.08)
+    """Shares of samples made of 1×1, 2×2, 3×3, 4×4 pictures."""
+    native_share: float = 0.3
+    """Share of pictures shown near their own resolution; the others aim one face at a random size."""
+    smallest_face_px: float = 8.0
+    masked_crowd_share: float = 0.3
+    """Share of samples in which most unmasked faces get a drawn mask."""
+    drawn_mask_share: float = 0.12
+    """Share of unmasked faces that get one in the other samples."""
+    worn_wrong_share: float = 0.28
+    """Share of drawn masks that sit under the nose or on the chin."""
+    occluder_share: float = 0.12
+    """Share of unmasked faces that get a hand, a cup, a beard or the like."""
+    strength: float = 1.0
+    """Scales the chance of every photometric change; 0 switches them off."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run of the detector.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        pixels_per_step: budget of a batch; the batch size follows from the sample's side.
+        sides: sides of the square samples in px, one drawn for each batch.
+        side_shares: how often each of `sides` is drawn.
+        set_weights: how often pictures of a data set are drawn, relative to 1.
+        loose_sets: data sets whose boxes hold the whole head; see `prepare`.
+        loose_box_weight: weight of the box loss on such a box where no tight one is known.
+        holdout_share: share of pictures kept out of training, for curves and calibration.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    steps: int = 20_000
+    pixels_per_step: int = 16 * 256 * 256
+    sides: tuple[int, ...] = (192, 256, 320, 448, 640)
+    side_shares: tuple[float, ...] = (0.15, 0.4, 0.25, 0.12, 0.08)
+    set_weights: dict[str, float] = field(default_factory=dict)
+    wrong_weight: float = 3.0
+    """How much oftener pictures with a mask_worn_incorrectly face are drawn."""
+    loose_sets: tuple[str, ...] = ()
+    loose_box_weight: float = 0.2
+    holdout_share: float = 0.04
+    learning_rate: float = 2e-3
+    warmup_steps: int = 500
+    final_learning_rate_share: float = 0.02
+    weight_decay: float = 0.02
+    box_loss_weight: float = 5.0
+    label_loss_weight: float = 1.0
+    objectness_loss_weight: float = 1.0
+    gradient_norm: float = 10.0
+    ema_decay: float = 0.9995
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every_s: float = 300.0
+    evaluate_every_steps: int = 2_000
+    workers: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise OptionError(f"steps must be at least 1, not {self.steps}")
+        if len(self.sides) != len(self.side_shares) or not self.sides:
+            raise OptionError("sides and side_shares must be lists of the same length")
+        wrong = [side for side in self.sides if side % LARGEST_STRIDE]
+        if wrong:
+            raise OptionError(f"sides {wrong} are no multiples of stride {LARGEST_STRIDE}")
+
+    def to_json(self) -> str:
+        """The whole configuration as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Build from a (partial) dict as `to_json` writes it.
+
+        Raises:
+            OptionError: a key is unknown.
+        """
+        values = dict(values)
+        for name, kind in (("network", NetworkConfig), ("augment", AugmentConfig)):
+            if name in values:
+                values[name] = _from_dict(kind, values[name], f"{name}.")
+        config: TrainConfig = _from_dict(cls, values, "")
+        return config
+
+    @classmethod
+    def from_file(cls, path: Path) -> TrainConfig:
+        """Read a (partial) JSON file.
+
+        Raises:
+            OptionError: it cannot be read, or a key is unknown.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OptionError(f"{path}: no configuration in JSON ({error})") from error
+        if not isinstance(values, dict):
+            raise OptionError(f"{path}: a configuration is a JSON object of names and values")
+        return cls.from_dict(values)
+
+
+def _from_dict(kind: type[Any], values: dict[str, Any], prefix: str) -> Any:
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        names = ", ".join(prefix + name for name in unknown)
+        raise OptionError(f"unknown training option {names}; known are {', '.join(sorted(known))}")
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return kind(**listed)

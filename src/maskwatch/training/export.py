@@ -1,0 +1,204 @@
+"""From trained weights to the one ONNX file that runs everywhere.
+
+The graph takes uint8 RGB (or RGBA) pictures as they lie in memory, and gives suppressed boxes:
+decoding and non-maximum suppression are inside, with their thresholds as inputs.
+
+It looks twice: at the picture, and at the picture at a quarter of its sides, where it reports
+faces from 96 px up. The second look costs a sixteenth, and faces of 250 to 1,000 px, which a network
+of this size does not span, are of a size there that it knows well.
+
+PyTorch's own exporter is not used: with a free height and width it takes a minute and leaves a
+graph of twice as many operators. A test holds this graph against the network.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from maskwatch.labels import LABELS
+from maskwatch.model_card import ModelCard
+from maskwatch.training.graph import GraphBuilder, value
+from maskwatch.training.network import (
+    LARGEST_LOG_SIZE,
+    ContextBlock,
+    ConvUnit,
+    Head,
+    MaskNet,
+    ResidualUnit,
+    Stem,
+)
+
+SIZE_MULTIPLE = 8
+"""Pictures are padded to this, so that the coarse look has even sides."""
+COARSE_FACTOR = 4
+COARSE_LEAST_PX = 96.0
+
+
+def export_onnx(network: MaskNet, card: ModelCard, path: Path) -> None:
+    """Write `network` with its card to `path` as one self-contained ONNX file."""
+    model = build(network)
+    model.doc_string = "Face detector with three mask labels; see metadata_props."
+    helper.set_model_props(model, card.to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(path)
+
+
+def build(network: MaskNet) -> onnx.ModelProto:
+    """The whole graph: both looks, decoding, and suppression over all labels together."""
+    network = copy.deepcopy(network).eval().cpu()
+    graph = GraphBuilder()
+    colours = graph.slice("images", [0], [3], [3])
+    planes = graph.op("Cast", graph.op("Transpose", colours, perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
+    side = [COARSE_FACTOR, COARSE_FACTOR]
+    quarter = graph.op("AveragePool", planes, kernel_shape=side, strides=side)
+    raw, priors = [], []
+    for picture, factor, least_px in ((planes, 1, 0.0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX)):
+        levels = _levels(graph, picture, network)
+        for level, stride in zip(levels, network.config.strides, strict=True):
+            raw.append(graph.op("Reshape", level, graph.constant([0, 0, -1])))
+            priors.append(_priors(graph, level, stride * factor, least_px))
+    boxes, scores = _decode(graph, graph.op("Concat", *raw, axis=2), graph.op("Concat", *priors, axis=1))
+    _suppress(graph, boxes, scores)
+    return graph.model(
+        [
+            value("images", np.uint8, ["batch", "height", "width", "channels"]),
+            value("score_threshold", np.float32, [1]),
+            value("iou_threshold", np.float32, [1]),
+            value("max_detections", np.int64, [1]),
+        ],
+        [
+            value("image_index", np.int64, ["faces"]),
+            value("xyxy", np.float32, ["faces", 4]),
+            value("label_scores", np.float32, ["faces", len(LABELS)]),
+        ],
+    )
+
+
+def _levels(graph: GraphBuilder, x: str, network: MaskNet) -> list[str]:
+    """`MaskNet.levels` for RGB planes: one (B, 8, h, w) a level, finest first."""
+    fine = _sequence(graph, _halved(graph, _stem(graph, x, network.stem)), network.stage_4)
+    features = [_sequence(graph, _halved(graph, fine), network.stage_8)]
+    for stage in (network.stage_16, network.stage_32):
+        features.append(_sequence(graph, _halved(graph, features[-1]), stage))
+    for index in range(len(features) - 1, -1, -1):
+        if index + 1 < len(features):
+            above = _doubled(graph, features[index + 1], features[index])
+            features[index] = graph.op("Add", features[index], above)
+        features[index] = _module(graph, features[index], network.laterals[index])
+    outputs = [_head(graph, x, head) for x, head in zip(features, network.heads, strict=True)]
+    if network.config.stride_4:
+        coarse = _doubled(graph, graph.conv(features[0], network.slim_coarse), fine)
+        slim = graph.op("Relu", graph.op("Add", _module(graph, fine, network.slim_fine), coarse))
+        outputs.insert(0, _head(graph, slim, network.slim_head))
+    return outputs
+
+
+def _module(graph: GraphBuilder, x: str, module: nn.Module) -> str:
+    """One of the network's blocks, batch norms folded into the convolutions before them."""
+    if isinstance(module, ConvUnit):
+        x = graph.conv(x, module.pointwise)
+        return graph.conv(x, _folded(module.depthwise, module.norm), relu=module.norm is not None)
+    if isinstance(module, ResidualUnit):
+        inner = graph.conv(graph.conv(x, module.pointwise), _folded(module.depthwise, module.norm))
+        return graph.op("Relu", graph.op("Add", x, inner))
+    if isinstance(module, ContextBlock):
+        inner = graph.conv(x, _folded(module.expand[0], module.expand[1]), relu=True)
+        inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), relu=True)
+        return graph.op("Add", x, graph.conv(inner, _folded(module.project, module.norm)))
+    if isinstance(module, nn.Sequential):
+        return _sequence(graph, x, module)
+    raise TypeError(f"no ONNX form is known for {type(module).__name__}")
+
+
+def _sequence(graph: GraphBuilder, x: str, modules: nn.Sequential) -> str:
+    for module in modules:
+        x = _module(graph, x, module)
+    return x
+
+
+def _stem(graph: GraphBuilder, x: str, stem: Stem) -> str:
+    """The stem with its input channels turned round: the network knows BGR, pictures are RGB."""
+    first = _folded(stem.conv, stem.norm)
+    first.weight = nn.Parameter(first.weight.flip(1))
+    return _module(graph, graph.conv(x, first, relu=True), stem.unit)
+
+
+def _head(graph: GraphBuilder, x: str, head: nn.Module) -> str:
+    assert isinstance(head, Head)
+    x = _module(graph, x, head.shared)
+    label = _module(graph, _sequence(graph, x, head.label_blocks), head.label)
+    return graph.op("Concat", _module(graph, x, head.box), label, axis=1)
+
+
+def _halved(graph: GraphBuilder, x: str) -> str:
+    return graph.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+
+
+def _doubled(graph: GraphBuilder, x: str, like: str) -> str:
+    scales = graph.constant([1, 1, 2, 2], np.float32)
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    larger = graph.op("Resize", x, "", scales, **attributes)
+    return graph.slice(larger, [0, 0], graph.shape(like, 2, 4), [2, 3])
+
+
+def _folded(convolution: nn.Module, norm: nn.Module | None) -> nn.Conv2d:
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution if norm is None else fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type]
+
+
+def _priors(graph: GraphBuilder, level: str, stride: int, least_px: float) -> str:
+    """(4, h·w) of one level's cells: x and y in px, the stride, the least area a face may have."""
+    rows = []
+    for axis in (3, 2):
+        length = graph.op("Squeeze", graph.shape(level, axis, axis + 1))
+        steps = graph.op("Range", graph.constant(0), length, graph.constant(1))
+        column = steps if axis == 3 else graph.op("Unsqueeze", steps, graph.constant([1]))
+        plane = graph.op("Expand", column, graph.shape(level, 2, 4))
+        rows.append(graph.op("Reshape", plane, graph.constant([1, -1])))
+    corner = graph.op("Cast", graph.op("Concat", *rows, axis=0), to=onnx.TensorProto.FLOAT)
+    corner = graph.op("Mul", corner, graph.constant(float(stride), np.float32))
+    count = graph.op("Concat", graph.constant([2]), graph.shape(rows[0], 1, 2), axis=0)
+    fixed = graph.op("Expand", graph.constant([[float(stride)], [least_px**2]], np.float32), count)
+    return graph.op("Concat", corner, fixed, axis=0)
+
+
+def _decode(graph: GraphBuilder, raw: str, priors: str) -> tuple[str, str]:
+    """Boxes (B, P, 4) px and label scores (B, 3, P) of raw outputs (B, 8, P) at priors (4, P)."""
+    corner, stride = (graph.slice(priors, [k], [end], [0]) for k, end in ((0, 2), (2, 3)))
+    centre = graph.op("Add", graph.op("Mul", graph.slice(raw, [0], [2], [1]), stride), corner)
+    largest = graph.constant(LARGEST_LOG_SIZE, np.float32)
+    log_size = graph.op("Min", graph.slice(raw, [2], [4], [1]), largest)
+    size = graph.op("Mul", graph.op("Exp", log_size), stride)
+    half = graph.op("Mul", size, graph.constant(0.5, np.float32))
+    sides = graph.op("Concat", graph.op("Sub", centre, half), graph.op("Add", centre, half), axis=1)
+    boxes = graph.op("Transpose", sides, perm=[0, 2, 1])
+
+    likely = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
+    objectness, labels = graph.slice(likely, [0], [1], [1]), graph.slice(likely, [1], [4], [1])
+    scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
+    area = graph.op("ReduceProd", size, graph.constant([1]), keepdims=1)
+    fits = graph.op("GreaterOrEqual", area, graph.slice(priors, [3], [4], [0]))
+    return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
+
+
+def _suppress(graph: GraphBuilder, boxes: str, scores: str) -> None:
+    """Non-maximum suppression of all labels together, and the outputs of the faces it keeps."""
+    best = graph.op("ReduceMax", scores, graph.constant([1]), keepdims=1)
+    thresholds = ("max_detections", "iou_threshold", "score_threshold")
+    kept = graph.op("NonMaxSuppression", boxes, best, *thresholds)  # rows: picture, 0, prior
+    picture = graph.op("Gather", kept, graph.constant([0]), axis=1)
+    graph.op("Squeeze", picture, graph.constant([1]), name="image_index")
+    places = graph.op("Gather", kept, graph.constant([0, 2]), axis=1)
+    graph.op("GatherND", boxes, places, name="xyxy")
+    by_prior = graph.op("Transpose", scores, perm=[0, 2, 1])
+    graph.op("GatherND", by_prior, places, name="label_scores")

@@ -1,0 +1,222 @@
+"""The training loop of the detector, plain and from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import ctypes
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from maskwatch.errors import TrainingError
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.losses import Losses, detection_loss
+from maskwatch.training.network import MaskNet, Outputs, priors
+from maskwatch.training.samples import Batch, Batches, SampleMaker
+
+LOG_EVERY_STEPS = 50
+CURVE_COLUMNS = ("step", "learning_rate", "total", "box", "objectness", "label", "positives", "step_s")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run reports every `LOG_EVERY_STEPS` steps: means since the last report."""
+
+    step: int
+    steps: int
+    learning_rate: float
+    total: float
+    box: float
+    objectness: float
+    label: float
+    positives: float
+    step_s: float
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights and statistics (Polyak averaging)."""
+
+    def __init__(self, network: MaskNet, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    def update(self, network: MaskNet, step: int) -> None:
+        """Move towards `network`; early in a run faster, so that the start is soon forgotten."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        own, other = self.network.state_dict(), network.state_dict()
+        floats = [name for name, value in own.items() if value.is_floating_point()]
+        torch._foreach_lerp_([own[n] for n in floats], [other[n] for n in floats], 1 - decay)
+
+
+def train(
+    config: TrainConfig,
+    maker: SampleMaker,
+    run_dir: Path,
+    *,
+    start: Callable[[MaskNet], object] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    evaluate: Callable[[MaskNet, int], None] = lambda network, step: None,
+) -> MaskNet:
+    """Train from `run_dir`'s last checkpoint, or from scratch, to `config.steps`; give the average.
+
+    `start` initialises a fresh network (a warm start). `report` sees the losses now and then,
+    `evaluate` the averaged network every `config.evaluate_every_steps`. Writes `last.pt` and
+    `curves.csv` to `run_dir`.
+
+    Raises:
+        TrainingError: the loss is no longer finite, or the checkpoint does not fit.
+    """
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = MaskNet(config.network)
+    if start is not None:
+        start(network)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(network, config.ema_decay)
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), config.learning_rate)
+    step = _resume(run_dir / "last.pt", network, average, optimizer)
+
+    def save() -> None:
+        state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
+        Checkpoint(config, step, *state).save(run_dir / "last.pt")
+
+    batches = _batches(maker, config, seed=config.seed + step)
+    recent: list[Losses] = []
+    started = saved = time.monotonic()
+    try:
+        while step < config.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            losses = _step(network, optimizer, next(batches), config, device)
+            if not torch.isfinite(losses.total):
+                raise TrainingError(
+                    f"the loss became {float(losses.total)} at step {step}; lower the learning rate "
+                    f"({config.learning_rate:g}) and go on from {run_dir / 'last.pt'}"
+                )
+            average.update(network, step)
+            recent.append(losses)
+            step += 1
+            now = time.monotonic()
+            if step % LOG_EVERY_STEPS == 0 or step == config.steps:
+                progress = _summarise(recent, step, config, (now - started) / len(recent))
+                _append_curve(run_dir / "curves.csv", progress)
+                report(progress)
+                recent, started = [], now
+            if now - saved > config.checkpoint_every_s:
+                save()
+                saved = now
+            if step % config.evaluate_every_steps == 0 or step == config.steps:
+                evaluate(average.network, step)
+                started = time.monotonic()
+    except KeyboardInterrupt:
+        save()
+        raise
+    save()
+    return average.network
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then half a cosine down to `final_learning_rate_share`."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    low = config.final_learning_rate_share
+    return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory: a training step on a CPU spends a quarter in page faults else."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):
+        return  # not glibc: nothing to tune
+
+
+def _step(
+    network: MaskNet,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    config: TrainConfig,
+    device: torch.device,
+) -> Losses:
+    """Forward, backward and one optimiser step."""
+    batch = Batch(*(getattr(batch, name).to(device) for name in Batch.__dataclass_fields__))
+    images = batch.images.flip(-1).permute(0, 3, 1, 2).float()  # RGB → BGR; already channels-last
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        outputs = network(images)
+    outputs = Outputs(*(value.float() for value in outputs))
+    prior = priors(images.shape[2], images.shape[3], config.network.strides).to(device)
+    losses = detection_loss(outputs, batch, prior, config)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)
+    optimizer.step()
+    return losses._replace(total=losses.total.detach())
+
+
+def _parameter_groups(network: MaskNet, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay for convolution weights alone, not for biases and norms."""
+    matrices = [p for p in network.parameters() if p.dim() > 1]
+    vectors = [p for p in network.parameters() if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
+    """Load the last checkpoint where there is one; the step to go on from."""
+    if not path.is_file():
+        return 0
+    checkpoint = Checkpoint.load(path)
+    if checkpoint.network is None or checkpoint.optimizer is None:
+        raise TrainingError(f"{path}: a small checkpoint cannot be resumed; start from it instead")
+    try:
+        network.load_state_dict(checkpoint.network)
+        average.network.load_state_dict(checkpoint.average)
+        optimizer.load_state_dict(checkpoint.optimizer)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"{path}: of another network ({error}); choose another folder") from error
+    return checkpoint.step
+
+
+def _batches(maker: SampleMaker, config: TrainConfig, seed: int) -> Iterator[Batch]:
+    """Batches made by worker processes, a few ahead."""
+    loader = DataLoader(
+        Batches(maker, config, seed),
+        batch_size=None,
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+    )
+    return iter(loader)
+
+
+def _summarise(recent: list[Losses], step: int, config: TrainConfig, step_s: float) -> Progress:
+    def mean(name: str) -> float:
+        return sum(float(getattr(losses, name)) for losses in recent) / len(recent)
+
+    return Progress(
+        step=step,
+        steps=config.steps,
+        learning_rate=learning_rate(config, step - 1),
+        step_s=step_s,
+        **{name: mean(name) for name in ("total", "box", "objectness", "label", "positives")},
+    )
+
+
+def _append_curve(path: Path, progress: Progress) -> None:
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(CURVE_COLUMNS)
+        writer.writerow([f"{getattr(progress, name):.6g}" for name in CURVE_COLUMNS])

@@ -1,0 +1,77 @@
+"""What a batch costs: EIoU for boxes, objectness, and labels weighed by the box's quality."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from maskwatch.training.assign import assign
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.network import Outputs, decode
+from maskwatch.training.samples import Batch
+
+SMOOTH_BELOW = 0.1
+"""1 − IoU under which the box loss is quadratic."""
+
+
+class Losses(NamedTuple):
+    """Means over the positive priors of one batch; `total` is what is minimised."""
+
+    total: Tensor
+    box: Tensor
+    objectness: Tensor
+    label: Tensor
+    positives: int
+
+
+def detection_loss(outputs: Outputs, batch: Batch, prior: Tensor, config: TrainConfig) -> Losses:
+    """Loss of the raw outputs for one batch at priors (P, 3)."""
+    found = assign(outputs, batch, prior)
+    positives = max(1, len(found.face))
+    wanted = torch.zeros_like(outputs.objectness)
+    wanted[found.picture, found.prior] = 1.0
+    objectness = functional.binary_cross_entropy_with_logits(outputs.objectness, wanted, reduction="none")
+    objectness = (objectness * found.counted).sum() / positives
+
+    predicted = decode(outputs.boxes[found.picture, found.prior], prior[found.prior])
+    overlap, distance = eiou(predicted, batch.xyxy[found.face])
+    box = (batch.box_weight[found.face] * distance).sum() / positives
+
+    quality = overlap.detach().clamp(0, 1)
+    known = batch.box_weight[found.face] >= 1  # a loose box says little about the box's quality
+    quality = torch.where(known, quality, quality.clamp(min=0.7))
+    logits = outputs.labels[found.picture, found.prior]
+    truth = functional.one_hot(batch.label[found.face], logits.shape[-1]).to(logits.dtype)
+    label = functional.binary_cross_entropy_with_logits(logits, truth * quality[:, None], reduction="none")
+    label = label.sum() / positives
+    total = (
+        config.box_loss_weight * box
+        + config.objectness_loss_weight * objectness
+        + config.label_loss_weight * label
+    )
+    return Losses(total, box.detach(), objectness.detach(), label.detach(), len(found.face))
+
+
+def eiou(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU (n,) and smooth extended-IoU loss (n,) of boxes (n, 4), as YuNet was trained with.
+
+    Extended IoU (Peng and Yu 2021, "A systematic IoU-related method") carries the intersection on
+    below zero where boxes are apart, so that the loss still has a slope there; near a perfect fit
+    it turns quadratic.
+    """
+    inner_1 = torch.maximum(predicted[:, :2], truth[:, :2])
+    inner_2 = torch.minimum(predicted[:, 2:], truth[:, 2:])
+    outer_1 = torch.minimum(predicted[:, :2], truth[:, :2])
+    low, high = torch.minimum(inner_1, inner_2) - outer_1, torch.maximum(inner_1, inner_2) - outer_1
+    first, second = inner_1 - outer_1, inner_2 - outer_1
+    extended = second.prod(1) + low.prod(1) - first[:, 0] * high[:, 1] - high[:, 0] * first[:, 1]
+    areas = [(box[:, 2:] - box[:, :2]).prod(dim=1) for box in (predicted, truth)]
+    loss = 1 - extended / (areas[0] + areas[1] - extended + 1e-7)
+    smooth = torch.where(loss < SMOOTH_BELOW, loss**2 / (2 * SMOOTH_BELOW), loss - SMOOTH_BELOW / 2)
+
+    shared = (inner_2 - inner_1).clamp(min=0).prod(dim=1)
+    overlap = shared / (areas[0] + areas[1] - shared).clamp(min=1e-6)
+    return overlap, smooth

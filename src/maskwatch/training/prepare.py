@@ -1,0 +1,185 @@
+"""From labelled pictures to training pictures: landmarks, unlabelled faces, loose boxes.
+
+A face detector with landmarks (YuNet through OpenCV) looks at every picture once. Its findings
+serve three ends: landmarks on unmasked faces, so that masks can be drawn on them; faces that
+nobody labelled, which then neither reward nor punish; and, in data sets whose boxes hold the
+whole head, the tight box of a face.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwatch import boxes
+from maskwatch.datasets import LabelledImage
+from maskwatch.detections import Detections
+from maskwatch.errors import ModelError, TrainingError
+
+SURE_SCORE = 0.8
+"""A face detector's find counts as an unlabelled face from this score on."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """What the face detector found in one picture: boxes (n, 4), scores (n,), landmarks (n, 5, 2)."""
+
+    xyxy: npt.NDArray[np.float32]
+    score: npt.NDArray[np.float32]
+    landmarks: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingImage:
+    """A labelled picture with what training needs beside.
+
+    Attributes:
+        labelled: path, faces and ignore flags.
+        landmarks: (n, 5, 2) px, NaN where unknown.
+        box_weight: (n,) weight of the box loss.
+    """
+
+    labelled: LabelledImage
+    landmarks: npt.NDArray[np.float32]
+    box_weight: npt.NDArray[np.float32]
+
+
+class FaceFinder:
+    """YuNet through OpenCV's FaceDetectorYN, at the picture's own size and at twice that."""
+
+    def __init__(self, model: Path, score_threshold: float = 0.6) -> None:
+        """`model` is an ONNX file of YuNet, for example face_detection_yunet_2023mar.onnx.
+
+        Raises:
+            ModelError: OpenCV cannot load it.
+        """
+        try:
+            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold, 0.3, 5000)
+        except cv2.error as error:
+            raise ModelError(f"{model}: OpenCV cannot load this face detector ({error})") from error
+
+    def find(self, image_bgr: npt.NDArray[np.uint8]) -> FoundFaces:
+        """Faces of a BGR picture (h, w, 3), best first; the finer look adds what the first missed."""
+        rows = np.concatenate([self._look(image_bgr, zoom) for zoom in (1.0, 2.0)])
+        order = np.argsort(-rows[:, 14], kind="stable")
+        rows = rows[order]
+        xyxy = boxes.from_xywh(rows[:, :4])
+        keep: list[int] = []
+        for row in range(len(rows)):
+            if not keep or boxes.iou(xyxy[row : row + 1], xyxy[keep]).max() < 0.4:
+                keep.append(row)
+        return FoundFaces(xyxy[keep], rows[keep, 14], rows[keep, 4:14].reshape(-1, 5, 2))
+
+    def _look(self, image_bgr: npt.NDArray[np.uint8], zoom: float) -> npt.NDArray[np.float32]:
+        zoomed = image_bgr if zoom == 1 else cv2.resize(image_bgr, None, fx=zoom, fy=zoom)
+        self._net.setInputSize((zoomed.shape[1], zoomed.shape[0]))
+        _, rows = self._net.detect(zoomed)
+        if rows is None:
+            return np.zeros((0, 15), dtype=np.float32)
+        return np.concatenate([rows[:, :14] / zoom, rows[:, 14:]], axis=1).astype(np.float32)
+
+
+def find_all(
+    images: Sequence[LabelledImage], finder: FaceFinder | None, cache: Path
+) -> dict[str, FoundFaces]:
+    """Findings by file name; read from the JSON file `cache` where it has them, written there else.
+
+    Without a `finder` only what the cache has is known.
+
+    Raises:
+        TrainingError: a picture cannot be read.
+    """
+    known: dict[str, list[list[float]]] = json.loads(cache.read_text()) if cache.is_file() else {}
+    missing = [image for image in images if image.path.name not in known]
+    for image in missing if finder is not None else []:
+        assert finder is not None
+        found = finder.find(read_bgr(image.path))
+        table = np.concatenate([found.xyxy, found.score[:, None], found.landmarks.reshape(-1, 10)], axis=1)
+        known[image.path.name] = np.round(table, 2).tolist()
+    if missing and finder is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps(known))
+    tables = {name: np.array(rows, dtype=np.float32).reshape(-1, 15) for name, rows in known.items()}
+    return {
+        name: FoundFaces(table[:, :4], table[:, 4], table[:, 5:].reshape(-1, 5, 2))
+        for name, table in tables.items()
+    }
+
+
+def read_bgr(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture (h, w, 3) in BGR as annotation tools saw it: EXIF rotation is not applied.
+
+    Raises:
+        TrainingError: it cannot be read.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise TrainingError(f"{path}: cannot be read as a picture; remove it from the annotations")
+    return image.astype(np.uint8, copy=False)
+
+
+def prepare(
+    images: Iterable[LabelledImage],
+    found: dict[str, FoundFaces],
+    *,
+    loose_sets: Sequence[str] = (),
+    loose_box_weight: float = 0.2,
+) -> list[TrainingImage]:
+    """Join labels and findings.
+
+    An unlabelled face becomes an ignored one. In `loose_sets` a found face that lies in a labelled
+    head replaces its box; a head without one keeps its box at `loose_box_weight`.
+    """
+    nothing = FoundFaces(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
+    )
+    return [
+        _join(image, found.get(image.path.name, nothing), image.set_name in loose_sets, loose_box_weight)
+        for image in images
+    ]
+
+
+def _join(image: LabelledImage, found: FoundFaces, loose: bool, loose_box_weight: float) -> TrainingImage:
+    faces = image.faces
+    overlap = boxes.iou(faces.xyxy, found.xyxy)
+    if loose:  # a tight box lies in the loose one, which is at most 5 times its area
+        inside = boxes.covered(found.xyxy, faces.xyxy).T > 0.8
+        ratio = boxes.area(found.xyxy)[None, :] / np.maximum(boxes.area(faces.xyxy)[:, None], 1)
+        overlap = np.where(inside & (ratio > 0.2), np.maximum(overlap, 0.5), overlap)
+    landmarks = np.full((len(faces), 5, 2), np.nan, dtype=np.float32)
+    xyxy = faces.xyxy.copy()
+    weight = np.full(len(faces), loose_box_weight if loose else 1.0, dtype=np.float32)
+    for row, column in _greedy_pairs(overlap, 0.45):
+        landmarks[row] = found.landmarks[column]
+        if loose:
+            xyxy[row], weight[row] = found.xyxy[column], 1.0
+    near = np.maximum(overlap, boxes.covered(found.xyxy, faces.xyxy).T) > 0.3
+    unlabelled = (found.score >= SURE_SCORE) & ~near.any(axis=0)
+    extra = found.xyxy[unlabelled]
+    added = Detections(xyxy=extra, score=np.ones(len(extra), np.float32), label=np.ones(len(extra), np.int8))
+    return TrainingImage(
+        labelled=replace(
+            image,
+            faces=Detections.concatenate([replace(faces, xyxy=xyxy), added]),
+            ignore=np.concatenate([image.ignore, np.ones(len(extra), dtype=bool)]),
+        ),
+        landmarks=np.concatenate([landmarks, np.full((len(extra), 5, 2), np.nan, np.float32)]),
+        box_weight=np.concatenate([weight, np.ones(len(extra), np.float32)]),
+    )
+
+
+def _greedy_pairs(overlap: npt.NDArray[np.float32], threshold: float) -> list[tuple[int, int]]:
+    """Pairs (row, column) of an overlap matrix, best first, each row and column once."""
+    pairs = []
+    left = overlap.copy()
+    while left.size and left.max() >= threshold:
+        row, column = (int(index) for index in np.unravel_index(left.argmax(), left.shape))
+        pairs.append((row, column))
+        left[row, :], left[:, column] = -1, -1
+    return pairs

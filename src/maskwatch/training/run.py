@@ -1,0 +1,201 @@
+"""One training run from a folder of labelled pictures to an ONNX file, in a run folder."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.detector import DetectOptions, Detector
+from maskwatch.errors import TrainingError
+from maskwatch.evaluate import Report, evaluate
+from maskwatch.labels import LABELS
+from maskwatch.model_card import ModelCard
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
+from maskwatch.training.loop import Progress, train
+from maskwatch.training.network import MaskNet, load_yunet
+from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
+from maskwatch.training.samples import PictureCache, SampleMaker
+
+PICTURE_CACHE_BYTES = 6 * 2**30
+HOLDOUT_COLUMNS = ("step", "map_two", "face_ap", *(f"ap_{name}" for name in LABELS), "calibration_error")
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run folder."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def config(self) -> Path:
+        """The configuration as JSON."""
+        return self.folder / "config.json"
+
+    @property
+    def found_faces(self) -> Path:
+        """What the landmark model found, by picture."""
+        return self.folder / "found.json"
+
+    @property
+    def curves(self) -> Path:
+        """Losses as CSV."""
+        return self.folder / "curves.csv"
+
+    @property
+    def holdout(self) -> Path:
+        """Figures on the pictures kept out of training, as CSV."""
+        return self.folder / "holdout.csv"
+
+    @property
+    def plot(self) -> Path:
+        """Both as a picture."""
+        return self.folder / "curves.png"
+
+    @property
+    def model(self) -> Path:
+        """The exported model."""
+        return self.folder / "model.onnx"
+
+    @property
+    def small_checkpoint(self) -> Path:
+        """Averaged weights alone, to start another run from."""
+        return self.folder / "small.pt"
+
+
+def run(
+    data: Path,
+    paths: RunPaths,
+    config: TrainConfig,
+    *,
+    init: Path | None = None,
+    landmark_model: Path | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    report_holdout: Callable[[int, Report], None] = lambda step, figures: None,
+) -> Path:
+    """Train on a COCO folder and export; goes on where the run folder's last checkpoint is.
+
+    `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
+    without which no masks are drawn and unlabelled faces stay unnoticed. Returns the ONNX file.
+
+    Raises:
+        DatasetError, TrainingError, ModelError: as their messages say.
+    """
+    paths.config.write_text(config.to_json() + "\n", encoding="utf-8")
+    training, holdout = split_holdout(read_coco(data), config.holdout_share)
+    if not training:
+        raise TrainingError(f"{data}: no pictures to train on; lower holdout_share")
+    found: dict[str, FoundFaces] = {}
+    if landmark_model is not None or paths.found_faces.is_file():
+        finder = FaceFinder(landmark_model) if landmark_model is not None else None
+        found = find_all(training, finder, paths.found_faces)
+    prepared = prepare(
+        training, found, loose_sets=config.loose_sets, loose_box_weight=config.loose_box_weight
+    )
+    maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
+
+    def export(network: MaskNet) -> None:
+        export_onnx(network, card_of(network), paths.model)
+
+    def look_at_holdout(network: MaskNet, step: int) -> None:
+        export(network)
+        if holdout:
+            figures = measure(paths.model, holdout)
+            _append_holdout(paths.holdout, step, figures)
+            report_holdout(step, figures)
+
+    network = train(
+        config,
+        maker,
+        paths.folder,
+        start=None if init is None else lambda fresh: start_from(fresh, init),
+        report=report,
+        evaluate=look_at_holdout,
+    )
+    export(network)
+    Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
+    return paths.model
+
+
+def split_holdout(
+    images: list[LabelledImage], share: float
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Training and kept-out pictures; which is which depends on the file's name alone."""
+    kept_out = [zlib.crc32(image.path.name.encode()) / 2**32 < share for image in images]
+    pairs = list(zip(images, kept_out, strict=True))
+    return [image for image, out in pairs if not out], [image for image, out in pairs if out]
+
+
+def measure(model: Path, images: list[LabelledImage]) -> Report:
+    """Figures of an exported model on labelled pictures, at their own size up to 1024 px."""
+    detector = Detector(model, DetectOptions(score_threshold=0.02))
+    return evaluate(images, [detector.detect(image.path) for image in images])
+
+
+def start_from(network: MaskNet, path: Path) -> int:
+    """Warm start from a YuNet checkpoint or from one of ours; the number of tensors taken over.
+
+    From ours, tensors of other shape are left as they are, so a changed layout can start from it.
+
+    Raises:
+        TrainingError: it is neither.
+    """
+    try:
+        checkpoint = Checkpoint.load(path)
+    except TrainingError:
+        return load_yunet(network, path)
+    own = network.state_dict()
+    fitting = {
+        name: value
+        for name, value in checkpoint.average.items()
+        if name in own and own[name].shape == value.shape
+    }
+    network.load_state_dict({**own, **fitting})
+    return len(fitting)
+
+
+def card_of(network: MaskNet) -> ModelCard:
+    """The card of a freshly trained network."""
+    return ModelCard(
+        name="maskwatch-small",
+        version="1",
+        labels=LABELS,
+        strides=network.config.strides,
+        size_multiple=SIZE_MULTIPLE,
+        score_threshold=0.4,
+        iou_threshold=0.45,
+        certainty_threshold=0.6,
+        parameters=network.parameter_count(),
+        trained_on="see MODEL_CARD.md",
+        license="Apache-2.0",
+        credits="Layout and warm start: YuNet (libfacedetection.train, Apache-2.0)",
+        commit=_commit(),
+    )
+
+
+def _commit() -> str:
+    """Revision of the checkout this runs in, "" elsewhere."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _append_holdout(path: Path, step: int, figures: Report) -> None:
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(HOLDOUT_COLUMNS)
+        values = [figures.map_two, figures.face_ap, *figures.ap.values(), figures.calibration_error]
+        writer.writerow([step, *(f"{value:.5f}" for value in values)])

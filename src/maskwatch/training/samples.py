@@ -1,0 +1,285 @@
+"""Training samples: square pictures cut and pasted from labelled ones.
+
+Face sizes are what matters: a sample shows a face at a log-uniform size from 8 px to the whole
+sample, or a picture near its own resolution, or a grid of pictures. Masks are drawn on unmasked
+faces here, after scaling, so that a face of 12 px gets a mask of 12 px.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from maskwatch import boxes, synthesis
+from maskwatch.frames import Image
+from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
+from maskwatch.training.augment import photometric
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.prepare import TrainingImage, read_bgr
+
+FloatArray = npt.NDArray[np.float32]
+_MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
+_SMALLEST_DRAWN_PX = 10.0
+
+
+@dataclass
+class Sample:
+    """One training picture, (side, side, 3) RGB, and its faces in its own pixels."""
+
+    image: Image
+    xyxy: FloatArray
+    label: npt.NDArray[np.int64]
+    ignore: npt.NDArray[np.bool_]
+    box_weight: FloatArray
+    landmarks: FloatArray
+
+    @classmethod
+    def blank(cls, width: int, height: int) -> Sample:
+        """A black picture without faces."""
+        return cls(
+            image=np.zeros((height, width, 3), np.uint8),
+            xyxy=np.zeros((0, 4), np.float32),
+            label=np.zeros(0, np.int64),
+            ignore=np.zeros(0, bool),
+            box_weight=np.zeros(0, np.float32),
+            landmarks=np.zeros((0, 5, 2), np.float32),
+        )
+
+    def paste(self, part: Sample, left: int, top: int) -> None:
+        """Put `part` at (left, top) of this sample, faces included."""
+        height, width = part.image.shape[:2]
+        self.image[top : top + height, left : left + width] = part.image
+        offset = np.array([left, top], np.float32)
+        self.xyxy = np.concatenate([self.xyxy, part.xyxy + np.tile(offset, 2)])
+        self.landmarks = np.concatenate([self.landmarks, part.landmarks + offset])
+        self.label = np.concatenate([self.label, part.label])
+        self.ignore = np.concatenate([self.ignore, part.ignore])
+        self.box_weight = np.concatenate([self.box_weight, part.box_weight])
+
+
+class PictureCache:
+    """Decoded pictures and their halvings, kept up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._kept: dict[Path, list[Image]] = {}
+
+    def read(self, path: Path) -> list[Image]:
+        """The picture (h, w, 3) RGB, then the same at 1/2, 1/4 and 1/8 of its sides."""
+        if path in self._kept:
+            return self._kept[path]
+        levels = [np.ascontiguousarray(read_bgr(path)[..., ::-1])]
+        while len(levels) < 4 and min(levels[-1].shape[:2]) >= 16:
+            halved = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(halved.astype(np.uint8, copy=False))
+        nbytes = sum(level.nbytes for level in levels)
+        if nbytes <= self._left:
+            self._left -= nbytes
+            self._kept[path] = levels
+        return levels
+
+
+class SampleMaker:
+    """Makes `Sample`s from training images; all randomness comes from the generator passed in."""
+
+    def __init__(self, images: Sequence[TrainingImage], config: TrainConfig, cache: PictureCache) -> None:
+        self._images = images
+        self._config = config.augment
+        self._cache = cache
+        weights = np.array([_draw_weight(image, config) for image in images], dtype=np.float64)
+        self._cumulative = np.cumsum(weights / weights.sum())
+
+    def make(self, side: int, rng: np.random.Generator) -> Sample:
+        """One sample of `side` px."""
+        config = self._config
+        shares = np.array(config.grid_shares)
+        grid = 1 + int(rng.choice(len(shares), p=shares / shares.sum()))
+        sample = Sample.blank(side, side)
+        edges = np.linspace(0, side, grid + 1)
+        edges[1:-1] += rng.uniform(-0.15, 0.15, size=grid - 1) * side / grid
+        cuts = edges.round().astype(int)
+        for top, bottom in pairwise(cuts):
+            for left, right in pairwise(cuts):
+                part = self._cut(int(right - left), int(bottom - top), grid, rng)
+                sample.paste(part, int(left), int(top))
+        self._draw(sample, rng)
+        sample.image = photometric(sample.image, rng, config.strength)
+        return sample
+
+    def _cut(self, width: int, height: int, grid: int, rng: np.random.Generator) -> Sample:
+        """One picture, scaled and shifted into a window."""
+        chosen = int(np.searchsorted(self._cumulative, rng.random()))
+        source = self._images[min(chosen, len(self._images) - 1)]
+        levels = self._cache.read(source.labelled.path)
+        height_px, width_px = levels[0].shape[:2]
+        faces = source.labelled.faces
+        sizes = faces.size
+        aimed = np.flatnonzero(~source.labelled.ignore)
+        if len(aimed) and rng.random() >= self._config.native_share:
+            face = int(rng.choice(aimed))
+            smallest = self._config.smallest_face_px
+            largest = 0.95 * min(width, height)
+            target = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
+            scale = min(target / max(float(sizes[face]), 1.0), 4.0)
+            scale = max(scale, 0.7 * min(width, height) / min(height_px, width_px))  # no empty windows
+            centre = (faces.xyxy[face, :2] + faces.xyxy[face, 2:]) / 2
+            room = np.maximum(np.array([width, height]) - scale * sizes[face], 0.1 * min(width, height))
+            place = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, size=2) * room
+        else:
+            scale = math.exp(rng.uniform(math.log(0.7), math.log(1.4)))
+            scale *= rng.uniform(1.0 / grid, 1.0)  # a cell shows as much of a picture as a sample does
+            size = np.array([width_px, height_px])
+            spare = np.array([width, height]) / scale
+            low, high = np.minimum(spare / 2, size - spare / 2), np.maximum(spare / 2, size - spare / 2)
+            centre, place = rng.uniform(low, high), np.array([width, height]) / 2
+        return _warp(levels, source, _affine(scale, centre, place, rng), (width, height), rng)
+
+    def _draw(self, sample: Sample, rng: np.random.Generator) -> None:
+        """Draw masks and occluders on unmasked faces; labels follow."""
+        config = self._config
+        crowd = rng.random() < config.masked_crowd_share
+        mask_share = 0.75 if crowd else config.drawn_mask_share
+        known = np.isfinite(sample.landmarks).all(axis=(1, 2)) & (sample.label == WITHOUT_MASK)
+        fit = known & ~sample.ignore & (boxes.size(sample.xyxy) >= _SMALLEST_DRAWN_PX)
+        for face in np.flatnonzero(fit):
+            points = sample.landmarks[face]
+            if rng.random() < mask_share:
+                wrong = rng.random() < config.worn_wrong_share
+                wear = synthesis.WEARS[1 + int(rng.random() < 0.4) if wrong else 0]
+                kind = synthesis.MASK_KINDS[rng.integers(len(synthesis.MASK_KINDS))]
+                kind = "cloth" if wrong and kind == "bandana" else kind
+                sample.image = synthesis.draw_mask(sample.image, points, kind=kind, wear=wear, rng=rng)
+                sample.label[face] = synthesis.LABEL_OF_WEAR[wear]
+            elif rng.random() < config.occluder_share:
+                thing = synthesis.OCCLUDER_KINDS[rng.integers(len(synthesis.OCCLUDER_KINDS))]
+                sample.image = synthesis.draw_occluder(sample.image, points, kind=thing, rng=rng)
+
+
+def _draw_weight(image: TrainingImage, config: TrainConfig) -> float:
+    """How often a picture is drawn."""
+    weight = config.set_weights.get(image.labelled.set_name, 1.0)
+    wrong = (image.labelled.faces.label == MASK_WORN_INCORRECTLY) & ~image.labelled.ignore
+    return weight * (config.wrong_weight if wrong.any() else 1.0)
+
+
+def _affine(
+    scale: float,
+    centre: npt.NDArray[np.floating[Any]],
+    place: npt.NDArray[np.floating[Any]],
+    rng: np.random.Generator,
+) -> FloatArray:
+    """(2, 3): source pixels → window pixels; scales, flips, turns a little, puts centre at place."""
+    squeeze = math.exp(rng.normal(0, 0.06))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    angle = math.radians(rng.normal(0, 8)) if rng.random() < 0.3 else 0.0
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = turn @ np.diag([flip * scale * squeeze, scale / squeeze])
+    return np.concatenate([linear, (place - linear @ centre)[:, None]], axis=1).astype(np.float32)
+
+
+def _warp(
+    levels: Sequence[Image],
+    source: TrainingImage,
+    affine: FloatArray,
+    size_wh: tuple[int, int],
+    rng: np.random.Generator,
+) -> Sample:
+    """The window of `source` that `affine` maps into `size_wh`, with the faces still seen in it."""
+    scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2].astype(np.float64)))))
+    level = min(max(0, math.floor(-math.log2(scale))), len(levels) - 1)  # warping alone would alias
+    pixels = levels[level]
+    matrix = affine.copy()
+    matrix[:, 0] *= levels[0].shape[1] / pixels.shape[1]
+    matrix[:, 1] *= levels[0].shape[0] / pixels.shape[0]
+    border = tuple(float(value) for value in rng.choice([0, 114, 255]) * np.ones(3))
+    way = cv2.INTER_LINEAR if scale < 1.5 or rng.random() < 0.5 else cv2.INTER_CUBIC
+    image = cv2.warpAffine(pixels, matrix, size_wh, flags=way, borderValue=border).astype(
+        np.uint8, copy=False
+    )
+
+    faces = source.labelled.faces
+    linear, offset = affine[:, :2], affine[:, 2]
+    centre = (faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2 @ linear.T + offset
+    stretch = np.hypot(linear[0], linear[1])
+    half = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]) / 2 * stretch
+    whole = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    xyxy = boxes.clip(whole, size_wh)
+    seen = boxes.area(xyxy) / np.maximum(boxes.area(whole), 1e-3)
+    landmarks = source.landmarks @ linear.T + offset
+    if np.linalg.det(linear) < 0:
+        landmarks = landmarks[:, _MIRRORED_LANDMARKS]
+    keep = seen > 0.1
+    ignore = source.labelled.ignore | (seen < 0.45) | (boxes.size(xyxy) < 8.0)
+    return Sample(
+        image=image,
+        xyxy=xyxy[keep],
+        label=faces.label[keep].astype(np.int64),
+        ignore=ignore[keep],
+        box_weight=source.box_weight[keep],
+        landmarks=landmarks[keep].astype(np.float32),
+    )
+
+
+@dataclass
+class Batch:
+    """Samples of one side as tensors; the faces of all pictures stand in one list.
+
+    Attributes:
+        images: (B, side, side, 3) uint8 RGB.
+        picture: (n,) int64, which picture a face is in.
+        xyxy: (n, 4) float32 px.
+        label: (n,) int64.
+        ignore: (n,) bool.
+        box_weight: (n,) float32.
+    """
+
+    images: torch.Tensor
+    picture: torch.Tensor
+    xyxy: torch.Tensor
+    label: torch.Tensor
+    ignore: torch.Tensor
+    box_weight: torch.Tensor
+
+    @classmethod
+    def collate(cls, samples: Sequence[Sample]) -> Batch:
+        """Stack samples of equal side."""
+        counts = [len(sample.label) for sample in samples]
+        return cls(
+            images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+            picture=torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(counts)),
+            xyxy=torch.from_numpy(np.concatenate([sample.xyxy for sample in samples])),
+            label=torch.from_numpy(np.concatenate([sample.label for sample in samples])),
+            ignore=torch.from_numpy(np.concatenate([sample.ignore for sample in samples])),
+            box_weight=torch.from_numpy(np.concatenate([sample.box_weight for sample in samples])),
+        )
+
+
+class Batches(IterableDataset[Batch]):
+    """Endless batches; the side changes from batch to batch, the number of pixels hardly."""
+
+    def __init__(self, maker: SampleMaker, config: TrainConfig, seed: int) -> None:
+        super().__init__()
+        self._maker = maker
+        self._config = config
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(0)
+        worker = get_worker_info()
+        rng = np.random.default_rng([self._seed, worker.id if worker else 0])
+        config = self._config
+        shares = np.array(config.side_shares) / sum(config.side_shares)
+        while True:
+            side = int(rng.choice(config.sides, p=shares))
+            count = max(1, round(config.pixels_per_step / side**2))
+            yield Batch.collate([self._maker.make(side, rng) for _ in range(count)])

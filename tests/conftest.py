@@ -1,0 +1,66 @@
+"""Pictures that every test may use: NASA's public-domain portrait, bare and with drawn masks."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from skimage import data
+
+from maskwatch import Detector
+from maskwatch.frames import Image
+from maskwatch.synthesis import draw_mask
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """(512, 512, 3) RGB: one unmasked face."""
+    image = np.array(data.astronaut())
+    image.flags.writeable = False
+    return image
+
+
+@pytest.fixture(scope="session")
+def landmarks() -> np.ndarray:
+    """(5, 2) px of the astronaut's face, as YuNet gave them."""
+    return np.array(
+        [[200.1, 101.8], [247.1, 102.6], [220.4, 124.5], [198.6, 142.8], [239.7, 143.6]], np.float32
+    )
+
+
+@pytest.fixture(scope="session")
+def face_box() -> np.ndarray:
+    """(1, 4) px xyxy of the astronaut's face."""
+    return np.array([[178.2, 62.9, 268.1, 176.2]], np.float32)
+
+
+@pytest.fixture(scope="session")
+def masked(astronaut: Image, landmarks: np.ndarray) -> Image:
+    """The astronaut with a drawn surgical mask."""
+    return draw_mask(astronaut, landmarks, rng=np.random.default_rng(3))
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    """The packaged model."""
+    return Detector()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The labelled photos and peers beside the repository, where there are any."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no labelled photos here: {SHARED} is missing")
+    return SHARED
+
+
+def jpeg(image: Image, **options: object) -> bytes:
+    """`image` as the bytes of a JPEG."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, "JPEG", quality=95, **options)
+    return buffer.getvalue()

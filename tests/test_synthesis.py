@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from maskwatch import OptionError
+from maskwatch.synthesis import (
+    LABEL_OF_WEAR,
+    MASK_KINDS,
+    OCCLUDER_KINDS,
+    WEARS,
+    canonical_landmarks,
+    draw_mask,
+    draw_occluder,
+)
+
+
+def changed(before, after):
+    """(y, x) of the pixels that differ clearly."""
+    return np.argwhere(np.abs(before.astype(int) - after).max(axis=2) > 12)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_a_mask_covers_nose_and_mouth_but_not_the_eyes(astronaut, landmarks, kind):
+    drawn = draw_mask(astronaut, landmarks, kind=kind, rng=np.random.default_rng(0))
+    touched = {tuple(place) for place in changed(astronaut, drawn).tolist()}
+    eyes, nose, mouth = landmarks[:2], landmarks[2], landmarks[3:].mean(axis=0)
+    for x, y in eyes.astype(int):
+        assert (y, x) not in touched
+    for x, y in (nose + np.array([0, 4]), mouth):
+        assert (int(y), int(x)) in touched
+
+
+def test_ways_of_wearing(astronaut, landmarks):
+    nose, mouth = landmarks[2].astype(int), landmarks[3:].mean(axis=0).astype(int)
+    covered = {}
+    for wear in WEARS:
+        drawn = draw_mask(astronaut, landmarks, wear=wear, rng=np.random.default_rng(0))
+        touched = {tuple(place) for place in changed(astronaut, drawn).tolist()}
+        covered[wear] = [(int(y), int(x)) in touched for x, y in (nose, mouth)]
+    assert covered == {"over_nose": [True, True], "under_nose": [False, True], "on_chin": [False, False]}
+    assert [LABEL_OF_WEAR[wear] for wear in WEARS] == [0, 2, 2]
+
+
+@pytest.mark.parametrize("kind", OCCLUDER_KINDS)
+def test_occluders_change_the_lower_face_only(astronaut, landmarks, kind):
+    drawn = draw_occluder(astronaut, landmarks, kind=kind, rng=np.random.default_rng(0))
+    places = changed(astronaut, drawn)
+    assert len(places) > 300
+    assert places[:, 0].min() > landmarks[:2, 1].max()
+
+
+def test_the_input_is_left_alone_and_a_seed_repeats(astronaut, landmarks):
+    before = astronaut.copy()
+    one = draw_mask(astronaut, landmarks, kind="printed", rng=np.random.default_rng(5))
+    two = draw_mask(astronaut, landmarks, kind="printed", rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(astronaut, before)
+    np.testing.assert_array_equal(one, two)
+    assert (one != draw_mask(astronaut, landmarks, kind="printed", rng=np.random.default_rng(6))).any()
+
+
+@pytest.mark.parametrize("turn", [0, 45, 90, 180])
+def test_faces_at_any_angle_and_at_the_border(astronaut, landmarks, turn):
+    centre = landmarks.mean(axis=0)
+    angle = np.deg2rad(turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = ((landmarks - centre) @ rotation.T + centre).astype(np.float32)
+    assert len(changed(astronaut, draw_mask(astronaut, turned))) > 1000
+    assert draw_mask(astronaut, turned + 480).shape == astronaut.shape
+    np.testing.assert_array_equal(draw_mask(astronaut, turned + 5000), astronaut)
+
+
+def test_landmarks_from_a_box(face_box, landmarks):
+    guessed = canonical_landmarks(face_box[0])
+    assert np.abs(guessed - landmarks).max() < 0.12 * (face_box[0, 3] - face_box[0, 1])
+
+
+def test_bad_arguments_are_named(astronaut, landmarks):
+    with pytest.raises(OptionError, match="kind 'paper' is unknown; choose one of surgical"):
+        draw_mask(astronaut, landmarks, kind="paper")
+    with pytest.raises(OptionError, match="wear 'ear'"):
+        draw_mask(astronaut, landmarks, wear="ear")
+    with pytest.raises(OptionError, match="five points"):
+        draw_mask(astronaut, landmarks[:4])
+    with pytest.raises(OptionError, match="no upright face"):
+        draw_mask(astronaut, np.zeros((5, 2), np.float32))
+    with pytest.raises(OptionError, match="kind 'dog'"):
+        draw_occluder(astronaut, landmarks, kind="dog")

@@ -1,0 +1,122 @@
+import pytest
+import torch
+
+from maskwatch.training.assign import assign
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.losses import detection_loss, eiou
+from maskwatch.training.network import Outputs, priors
+from maskwatch.training.samples import Batch
+
+STRIDES = (8, 16)
+
+
+def batch(rows, images=2, side=64):
+    """`rows`: (picture, box, label, ignore)."""
+    return Batch(
+        images=torch.zeros(images, side, side, 3, dtype=torch.uint8),
+        picture=torch.tensor([row[0] for row in rows], dtype=torch.int64),
+        xyxy=torch.tensor([row[1] for row in rows], dtype=torch.float32).reshape(-1, 4),
+        label=torch.tensor([row[2] for row in rows], dtype=torch.int64),
+        ignore=torch.tensor([row[3] for row in rows], dtype=torch.bool),
+        box_weight=torch.ones(len(rows)),
+    )
+
+
+def outputs(images=2, side=64):
+    """A network that says 16-px boxes everywhere with low scores."""
+    prior = priors(side, side, STRIDES)
+    boxes = torch.zeros(images, len(prior), 4)
+    boxes[..., :2] = 0.5
+    boxes[..., 2:] = torch.log(16 / prior[:, 2:3])
+    scores = torch.full((images, len(prior)), -4.0), torch.full((images, len(prior), 3), -1.0)
+    return Outputs(boxes, *scores), prior
+
+
+FACE = (20.0, 20.0, 36.0, 36.0)
+
+
+def test_a_face_is_learnt_by_priors_near_it():
+    raw, prior = outputs()
+    found = assign(raw, batch([(1, FACE, 0, False)]), prior)
+    assert len(found.face) >= 1
+    assert (found.picture == 1).all()
+    middle = prior[found.prior, :2] + prior[found.prior, 2:] / 2
+    assert ((middle - 28).abs() < 2.5 * prior[found.prior, 2:]).all()
+    assert found.counted.all()
+
+
+def test_a_prior_learns_one_face_only():
+    raw, prior = outputs(1)
+    near = tuple(value + 1 for value in FACE)
+    found = assign(raw, batch([(0, FACE, 0, False), (0, near, 1, False)], images=1), prior)
+    assert len(found.prior.unique()) == len(found.prior)
+    assert set(found.face.tolist()) == {0, 1}
+
+
+def test_ignored_faces_are_neither_learnt_nor_background():
+    raw, prior = outputs(1)
+    found = assign(raw, batch([(0, FACE, 0, True)], images=1), prior)
+    assert len(found.face) == 0
+    middle = prior[:, :2] + prior[:, 2:] / 2
+    inside = ((middle > 20) & (middle < 36)).all(dim=1)
+    assert (found.counted[0] == ~inside).all()
+
+
+def test_a_face_inside_an_ignored_one_still_counts():
+    raw, prior = outputs(1)
+    found = assign(raw, batch([(0, (0, 0, 64, 64), 0, True), (0, FACE, 1, False)], images=1), prior)
+    assert found.counted[found.picture, found.prior].all()
+    assert found.counted.sum() == len(found.prior)
+
+
+def test_even_a_face_between_all_cells_gets_a_prior():
+    raw, prior = outputs(1)
+    assert len(assign(raw, batch([(0, (7.0, 7.0, 9.0, 9.0), 0, False)], images=1), prior).face) >= 1
+
+
+def test_no_faces_at_all():
+    raw, prior = outputs()
+    losses = detection_loss(raw, batch([]), prior, TrainConfig())
+    assert losses.positives == 0
+    assert torch.isfinite(losses.total)
+    assert losses.box == 0
+
+
+def test_box_loss_falls_as_boxes_meet():
+    truth = torch.tensor([[10.0, 10.0, 30.0, 30.0]])
+    shifts = [40.0, 25.0, 10.0, 3.0, 0.0]
+    values = [eiou(truth + shift, truth)[1].item() for shift in shifts]
+    assert values == sorted(values, reverse=True)
+    assert values[-1] == pytest.approx(0, abs=1e-6)
+    apart = (truth + 40).requires_grad_()
+    eiou(apart, truth)[1].sum().backward()
+    assert apart.grad is not None
+    assert apart.grad.abs().sum() > 0
+
+
+def test_iou_value():
+    overlap, _ = eiou(torch.tensor([[0.0, 0.0, 10.0, 10.0]]), torch.tensor([[5.0, 0.0, 15.0, 10.0]]))
+    assert overlap.item() == pytest.approx(1 / 3)
+
+
+def test_the_loss_falls_when_outputs_follow_their_gradient():
+    raw, prior = outputs()
+    tensors = [tensor.clone().requires_grad_() for tensor in raw]
+    faces = batch([(0, FACE, 0, False), (1, (4.0, 8.0, 28.0, 40.0), 2, False)])
+    optimizer = torch.optim.Adam(tensors, lr=0.1)
+    values = []
+    for _ in range(60):
+        losses = detection_loss(Outputs(*tensors), faces, prior, TrainConfig())
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        values.append(float(losses.total.detach()))
+    assert values[-1] < 0.25 * values[0]
+
+
+def test_loose_boxes_weigh_less():
+    raw, prior = outputs(1)
+    faces = batch([(0, (18.0, 12.0, 40.0, 44.0), 0, False)], images=1)
+    full = detection_loss(raw, faces, prior, TrainConfig()).box
+    faces.box_weight *= 0.2
+    torch.testing.assert_close(detection_loss(raw, faces, prior, TrainConfig()).box, 0.2 * full)

@@ -1,0 +1,237 @@
+"""The loop, its checkpoints, and a whole run down to the ONNX file."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from maskwatch import DetectOptions, Detector, OptionError, TrainingError
+from maskwatch.boxes import iou
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import NetworkConfig, TrainConfig
+from maskwatch.training.export import export_onnx
+from maskwatch.training.loop import learning_rate, train
+from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.plot import plot_run
+from maskwatch.training.run import RunPaths, card_of, run, split_holdout, start_from
+from maskwatch.training.samples import PictureCache, SampleMaker
+
+
+def maker(images, config):
+    return SampleMaker(images, config, PictureCache(2**28))
+
+
+def test_a_run_from_folder_to_model(coco_folder, tiny_config, tmp_path):
+    paths = RunPaths(tmp_path)
+    seen = []
+    model = run(coco_folder, paths, tiny_config, report_holdout=lambda step, figures: seen.append(step))
+    assert seen == [4]
+    assert TrainConfig.from_file(paths.config) == tiny_config
+    detector = Detector(model)
+    assert detector.card.parameters == MaskNet(tiny_config.network).parameter_count()
+    assert detector.card.strides == tiny_config.network.strides
+    assert len(paths.curves.read_text().splitlines()) == 2
+    plot_run(paths.curves, paths.holdout, paths.plot)
+    assert paths.plot.read_bytes().startswith(b"\x89PNG")
+    assert paths.small_checkpoint.stat().st_size < 3 * 2**20
+
+
+def test_a_run_goes_on_where_it_stopped(training_images, tiny_config, tmp_path):
+    steps = []
+    for total in (3, 5):
+        config = dataclasses.replace(tiny_config, steps=total)
+        train(config, maker(training_images, config), tmp_path, evaluate=lambda _, step: steps.append(step))
+    assert steps == [3, 5]
+    checkpoint = Checkpoint.load(tmp_path / "last.pt")
+    assert checkpoint.step == 5
+    assert checkpoint.optimizer["state"][0]["step"] == 5
+
+
+def test_an_interrupted_run_keeps_what_it_learnt(training_images, tiny_config, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    config = dataclasses.replace(tiny_config, evaluate_every_steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, maker(training_images, config), tmp_path, evaluate=interrupt)
+    assert Checkpoint.load(tmp_path / "last.pt").step == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(training_images, tiny_config, tmp_path):
+    def poison(network):
+        with torch.no_grad():
+            network.stem.conv.weight.fill_(torch.nan)
+
+    with pytest.raises(TrainingError, match="the loss became nan at step 0"):
+        train(tiny_config, maker(training_images, tiny_config), tmp_path, start=poison)
+
+
+def test_training_learns_the_faces_it_sees(training_images, tiny_config, tmp_path):
+    config = dataclasses.replace(
+        tiny_config,
+        steps=100,
+        sides=(64,),
+        side_shares=(1,),
+        pixels_per_step=2 * 64**2,
+        learning_rate=4e-3,
+    )
+    losses = []
+    train(
+        config,
+        maker(training_images, config),
+        tmp_path,
+        report=lambda progress: losses.append(progress.total),
+    )
+    assert losses[1] < 0.8 * losses[0]
+    curve = np.genfromtxt(tmp_path / "curves.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(curve["total"], losses, rtol=1e-4)
+
+
+def test_another_network_than_the_checkpoints_is_refused(training_images, tiny_config, tmp_path):
+    train(tiny_config, maker(training_images, tiny_config), tmp_path)
+    other = dataclasses.replace(tiny_config, network=NetworkConfig(stride_4=False))
+    with pytest.raises(TrainingError, match="of another network"):
+        train(other, maker(training_images, other), tmp_path)
+    Checkpoint.load(tmp_path / "last.pt").small().save(tmp_path / "last.pt")
+    with pytest.raises(TrainingError, match="small checkpoint cannot be resumed"):
+        train(tiny_config, maker(training_images, tiny_config), tmp_path)
+
+
+def test_starting_from_our_own_checkpoint(tiny_config, tmp_path):
+    first = MaskNet(tiny_config.network)
+    Checkpoint(tiny_config, 7, first.state_dict()).save(tmp_path / "small.pt")
+    second = MaskNet(tiny_config.network)
+    start_from(second, tmp_path / "small.pt")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    third = MaskNet(NetworkConfig(stride_4=False, context_blocks=(0, 0, 0), label_blocks=0))
+    assert 0 < start_from(third, tmp_path / "small.pt") < len(first.state_dict())
+
+
+def test_damaged_checkpoints_are_named(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"zip?")
+    with pytest.raises(TrainingError, match=r"last\.pt: no checkpoint of maskwatch"):
+        Checkpoint.load(tmp_path / "last.pt")
+
+
+def test_the_holdout_depends_on_names_alone(training_images):
+    images = [image.labelled for image in training_images]
+    training, holdout = split_holdout(images, 0.3)
+    assert len(training) + len(holdout) == len(images)
+    again, _ = split_holdout(images[::-1], 0.3)
+    assert {image.path for image in again} == {image.path for image in training}
+
+
+def test_learning_rate_warms_up_and_falls():
+    config = TrainConfig(steps=1000, warmup_steps=100, learning_rate=1.0, final_learning_rate_share=0.1)
+    rates = [learning_rate(config, step) for step in (0, 49, 100, 550, 999)]
+    assert rates == pytest.approx([0.01, 0.5, 1.0, 0.55, 0.1], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"stepz": 1}, "unknown training option stepz"),
+        ({"network": {"depth": 1}}, r"unknown training option network\.depth"),
+        ({"steps": 0}, "at least 1"),
+        ({"sides": [100], "side_shares": [1]}, "no multiples of stride 32"),
+        ({"sides": [64], "side_shares": [1, 2]}, "same length"),
+    ],
+)
+def test_wrong_options_are_named(values, words, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(OptionError, match=words):
+        TrainConfig.from_file(path)
+
+
+def reference_suppression(xyxy, scores, score_threshold, iou_threshold):
+    """Greedy non-maximum suppression of one picture, label-blind: kept rows, best first."""
+    best = scores.max(axis=1)
+    order = [row for row in np.argsort(-best, kind="stable") if best[row] > score_threshold]
+    kept: list[int] = []
+    for row in order:
+        if all(iou(xyxy[row : row + 1], xyxy[k : k + 1])[0, 0] <= iou_threshold for k in kept):
+            kept.append(row)
+    return kept
+
+
+def look(network, bgr):
+    """Boxes (B, P, 4) and scores (B, P, 3) of one pass, computed by PyTorch."""
+    outputs = network(bgr)
+    boxes = decode(outputs.boxes, priors(*bgr.shape[2:], network.config.strides))
+    scores = (outputs.labels.sigmoid() * outputs.objectness[..., None].sigmoid()).sqrt()
+    return boxes.numpy(), scores.numpy()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A network with random statistics, and its ONNX file."""
+    torch.manual_seed(0)
+    network = MaskNet(NetworkConfig()).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.3)
+            torch.nn.init.normal_(module.running_mean, 0, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    with torch.no_grad():  # batch norm on real activations, so that outputs are of a sane size
+        network.train()
+        for _ in range(20):
+            network(torch.rand(2, 3, 128, 128) * 255)
+        network.eval()
+        for head in (*network.heads, network.slim_head):
+            head.box.depthwise.bias[4:].fill_(0.0)
+            head.label.depthwise.bias.fill_(0.0)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(network, card_of(network), path)
+    return network, path
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2, 200, 136), (3, 24, 320)])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_exported_graph_gives_what_the_network_gives(exported, shape, channels):
+    import onnxruntime
+
+    network, path = exported
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (*shape, channels), dtype=np.uint8)
+    bgr = torch.from_numpy(images[..., 2::-1].copy()).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        fine, coarse = look(network, bgr), look(network, functional.avg_pool2d(bgr, 4))
+    boxes = np.concatenate([fine[0], coarse[0] * 4], axis=1)
+    large = np.prod(coarse[0][..., 2:] - coarse[0][..., :2], axis=-1) * 16 >= 96**2
+    scores = np.concatenate([fine[1], coarse[1] * large[..., None]], axis=1)
+    score_threshold = float(np.sort(scores.max(axis=2), axis=None)[-301:-299].mean())
+    session = onnxruntime.InferenceSession(path)
+    index, xyxy, label_scores = session.run(
+        None,
+        {
+            "images": images,
+            "score_threshold": np.array([score_threshold], np.float32),
+            "iou_threshold": np.array([0.4], np.float32),
+            "max_detections": np.array([10_000], np.int64),
+        },
+    )
+    assert len(index) > 10
+    for picture in range(shape[0]):
+        kept = reference_suppression(boxes[picture], scores[picture], score_threshold, 0.4)
+        own = np.flatnonzero(index == picture)
+        assert len(own) == len(kept)
+        pairs = iou(boxes[picture][kept], xyxy[own]).argmax(axis=1)  # equal scores may change places
+        assert len(set(pairs)) == len(kept)
+        np.testing.assert_allclose(xyxy[own][pairs], boxes[picture][kept], rtol=1e-3, atol=0.02)
+        np.testing.assert_allclose(label_scores[own][pairs], scores[picture][kept], atol=1e-4)
+
+
+def test_the_exported_file_is_small_and_whole(exported):
+    import onnx
+
+    _, path = exported
+    assert path.stat().st_size <= 1_500_000
+    model = onnx.load(str(path), load_external_data=False)
+    assert all(not tensor.external_data for tensor in model.graph.initializer)
+    found = Detector(path, DetectOptions(score_threshold=0.9)).detect(np.zeros((100, 50, 3), np.uint8))
+    assert len(found) >= 0

@@ -1,0 +1,107 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from maskwatch import boxes
+from maskwatch.training.augment import photometric
+from maskwatch.training.config import AugmentConfig, TrainConfig
+from maskwatch.training.samples import Batches, PictureCache, SampleMaker
+
+PLAIN = AugmentConfig(
+    strength=0, masked_crowd_share=0, drawn_mask_share=0, occluder_share=0, grid_shares=(1.0,)
+)
+
+
+def maker(images, **augment):
+    config = TrainConfig(augment=dataclasses.replace(PLAIN, **augment))
+    return SampleMaker(images, config, PictureCache(2**28))
+
+
+def test_boxes_follow_the_pixels(training_images):
+    """The face's box in a sample shows what the box showed in the picture."""
+    make = maker(training_images[1:2])
+    rng = np.random.default_rng(0)
+    checked = 0
+    for _ in range(30):
+        sample = make.make(128, rng)
+        for xyxy, ignore in zip(sample.xyxy, sample.ignore, strict=True):
+            if ignore or boxes.size(xyxy[None])[0] < 24:
+                continue
+            x1, y1, x2, y2 = xyxy.astype(int)
+            face = sample.image[y1:y2, x1:x2].astype(int)
+            skin = (face[..., 0] > face[..., 2] + 25).mean()  # red well above blue
+            assert skin > 0.45
+            checked += 1
+    assert checked > 10
+
+
+def test_landmarks_stay_in_order_and_inside(training_images):
+    make = maker(training_images)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        sample = make.make(128, rng)
+        for points, ignore in zip(sample.landmarks, sample.ignore, strict=True):
+            if not ignore:
+                right_eye, left_eye, _, right_mouth, left_mouth = points
+                across, down = left_eye - right_eye, (right_mouth + left_mouth - right_eye - left_eye) / 2
+                assert across[0] * down[1] - across[1] * down[0] > 0  # no mirrored face
+
+
+def test_face_sizes_cover_the_range(training_images):
+    make = maker(training_images, grid_shares=(0.4, 0.2, 0.2, 0.2), native_share=0.2)
+    rng = np.random.default_rng(2)
+    samples = [make.make(256, rng) for _ in range(80)]
+    sizes = np.concatenate([boxes.size(sample.xyxy[~sample.ignore]) for sample in samples])
+    counts, _ = np.histogram(sizes, [8, 16, 32, 96, 256])
+    assert (counts >= 8).all()
+    assert sizes.min() >= 8
+
+
+def test_drawn_masks_change_the_label(training_images):
+    unmasked = [image for image in training_images if 1 in image.labelled.faces.label]
+    make = maker(unmasked, masked_crowd_share=1, worn_wrong_share=0.5, native_share=0)
+    rng = np.random.default_rng(3)
+    labels = np.concatenate([make.make(192, rng).label for _ in range(60)])
+    assert set(labels) == {0, 1, 2}
+    make = maker(unmasked, occluder_share=1.0)
+    assert {int(v) for _ in range(20) for v in make.make(192, rng).label} == {1}
+
+
+def test_batches_keep_the_number_of_pixels(training_images, tiny_config):
+    make = SampleMaker(training_images, tiny_config, PictureCache(2**28))
+    batches = iter(Batches(make, tiny_config, seed=5))
+    shapes = set()
+    for _ in range(12):
+        batch = next(batches)
+        shapes.add(tuple(batch.images.shape))
+        assert len(batch.picture) == len(batch.xyxy) == len(batch.label) == len(batch.ignore)
+        assert (batch.picture < len(batch.images)).all()
+    assert shapes == {(2, 64, 64, 3), (1, 128, 128, 3)}
+
+
+def test_a_seed_repeats(training_images, tiny_config):
+    one, two = (
+        next(iter(Batches(SampleMaker(training_images, tiny_config, PictureCache(0)), tiny_config, seed=7)))
+        for _ in range(2)
+    )
+    assert (one.images == two.images).all()
+    assert (one.xyxy == two.xyxy).all()
+
+
+def test_the_cache_heeds_its_limit(training_images):
+    path = training_images[0].labelled.path
+    keeping, not_keeping = PictureCache(2**24), PictureCache(1000)
+    assert keeping.read(path) is keeping.read(path)
+    assert not_keeping.read(path) is not not_keeping.read(path)
+    assert [level.shape[1] for level in keeping.read(path)] == [400, 200, 100, 50]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_photometric_changes_keep_the_shape(astronaut, seed):
+    image = np.ascontiguousarray(astronaut[:100, :90])
+    changed = photometric(image, np.random.default_rng(seed), strength=5)
+    assert changed.shape == image.shape
+    assert changed.dtype == np.uint8
+    assert (changed != image).any()
+    np.testing.assert_array_equal(photometric(image, np.random.default_rng(seed), strength=0), image)
