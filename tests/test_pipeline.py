@@ -5,9 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwatch import Detections, ImageError, SourceError
+from maskwatch import Detections, Frame, ImageError, OptionError, SourceError
 from maskwatch.frames import ImageFile
-from maskwatch.pipeline import detect_files, ordered_map
+from maskwatch.pipeline import (
+    Background,
+    PeopleWatch,
+    detect_files,
+    ordered_map,
+    prefetch,
+    watch_frames,
+)
 
 
 class Fake:
@@ -60,3 +67,94 @@ def test_stopping_early_leaves_no_thread_behind():
     next(results)
     results.close()
     assert threading.active_count() == before
+
+
+def test_prefetch_keeps_order_stays_bounded_and_passes_errors_on():
+    taken = []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+        raise SourceError("camera gone")
+
+    ahead = prefetch(items(), size=3)
+    assert next(ahead) == 0
+    time.sleep(0.05)
+    assert len(taken) <= 6
+    seen = []
+    with pytest.raises(SourceError, match="camera gone"):
+        for number in ahead:
+            seen.append(number)  # noqa: PERF402
+    assert seen == list(range(1, 20))
+
+
+def test_closing_prefetch_stops_its_thread():
+    before = threading.active_count()
+    ahead = prefetch(iter(int, 1), size=2)
+    next(ahead)
+    ahead.close()
+    assert threading.active_count() == before
+
+
+def test_background_works_in_order_and_finishes():
+    done = []
+    with Background(done.append, size=2) as background:
+        for number in range(50):
+            background.put(number)
+    assert done == list(range(50))
+
+
+def test_a_background_error_reaches_the_one_who_puts():
+    def work(number):
+        if number == 3:
+            raise SourceError("disk full")
+
+    with pytest.raises(SourceError, match="disk full"), Background(work, size=1) as background:
+        for number in range(10_000):
+            background.put(number)
+    with pytest.raises(SourceError, match="disk full"), Background(work, size=5) as background:
+        background.put(3)
+
+
+def test_an_error_in_the_block_is_not_hidden_by_the_background():
+    with pytest.raises(KeyError), Background(lambda _: time.sleep(0.01), size=1) as background:
+        background.put(1)
+        raise KeyError
+
+
+class Walker:
+    """A detector that sees one face, moving right by 5 px a frame."""
+
+    def __init__(self):
+        self.asked = []
+
+    def detect(self, image, /):
+        self.asked.append(image.index)
+        x = 5.0 * image.index
+        return Detections(xyxy=np.array([[x, 10, x + 30, 50]]), score=np.array([0.9]), label=np.array([0]))
+
+
+def frames(count):
+    image = np.zeros((64, 640, 3), np.uint8)
+    return [Frame(image, index, index / 10, "clip") for index in range(count)]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_every_frame_comes_back_with_its_people(every):
+    detector = Walker()
+    people = PeopleWatch("clip")
+    steps = list(watch_frames(frames(30), detector, people, every=every, workers=3))
+    assert [step.frame.index for step in steps] == list(range(30))
+    assert sorted(detector.asked) == list(range(0, 30, every))
+    assert [step.looked for step in steps] == [index % every == 0 for index in range(30)]
+    for step in steps[2 * every :]:
+        assert step.detections.track_id.tolist() == [1]
+        assert abs(float(step.detections.xyxy[0, 0]) - 5 * step.frame.index) < 6
+    kinds = [event.kind for step in steps for event in step.events] + [e.kind for e in people.close()]
+    assert (kinds[0], kinds[-1]) == ("start", "end")
+
+
+def test_impossible_steps_are_refused():
+    with pytest.raises(OptionError, match="--every"):
+        next(watch_frames(frames(1), Walker(), PeopleWatch("x"), every=0))

@@ -10,6 +10,7 @@ import typer
 from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.image import image
 from maskwatch.cli.train_detector import train_detector
+from maskwatch.cli.video import video
 from maskwatch.errors import MaskwatchError, OptionError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(image)
+app.command()(video)
 app.command()(evaluate)
 app.command("train-detector")(train_detector)
 

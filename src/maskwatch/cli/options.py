@@ -23,4 +23,8 @@ Threads = Annotated[
     int,
     typer.Option("--threads", metavar="N", help="Pictures at work at the same time; 0: one a core."),
 ]
+RulesFile = Annotated[
+    Optional[Path],
+    typer.Option("--rules", metavar="FILE", help="Alert rules, zones and lines as TOML."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]

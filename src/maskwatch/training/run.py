@@ -106,6 +106,8 @@ def run(
     def export(network: MaskNet) -> None:
         export_onnx(network, card_of(network), paths.model)
 
+    holdout = [image for image in holdout if image.set_name not in config.loose_sets]
+
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export(network)
         if holdout:

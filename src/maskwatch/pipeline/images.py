@@ -1,21 +1,17 @@
-"""The loop from sources through the detector; the only file with threads."""
+"""Detect in picture files, several at a time."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from maskwatch.codec import ImageSource
 from maskwatch.detections import Detections
 from maskwatch.errors import MaskwatchError
 from maskwatch.frames import ImageFile
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from maskwatch.pipeline.threads import ordered_map
 
 
 class DetectsFaces(Protocol):
@@ -58,19 +54,3 @@ def detect_files(
         return result
 
     yield from ordered_map(work, files, workers=workers or os.cpu_count() or 1)
-
-
-def ordered_map(work: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
-    """`map` on threads: results in order, and never more than 2 · `workers` items under way."""
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -1,0 +1,177 @@
+"""`maskwatch video`: follow the people in video files and write annotated copies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from maskwatch.cli import options
+from maskwatch.cli.tracking import load_tracking
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from maskwatch.events import Event
+    from maskwatch.pipeline import VideoStep
+
+
+def video(
+    paths: Annotated[list[Path], typer.Argument(metavar="IN...", help="Videos or animated GIFs.")],
+    output: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="File (.mp4, .mkv, .mov, .gif), or folder for several videos; maskwatch-out by default.",
+        ),
+    ] = None,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Write no video, only tables.")] = False,
+    json_file: Annotated[
+        Optional[Path],
+        typer.Option("--json", metavar="FILE", help="A JSON line a frame and a person."),
+    ] = None,
+    events: Annotated[
+        Optional[Path],
+        typer.Option("--events", metavar="FILE", help="Events as JSON lines, or as .csv."),
+    ] = None,
+    rules: options.RulesFile = None,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", help="Look at every Nth frame, follow in between.")
+    ] = 1,
+    start: Annotated[
+        Optional[str], typer.Option("--start", metavar="TIME", help="Begin here: seconds or hh:mm:ss.")
+    ] = None,
+    end: Annotated[
+        Optional[str], typer.Option("--end", metavar="TIME", help="Stop here: seconds or hh:mm:ss.")
+    ] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the copy unrecognisable.")] = False,
+    score_threshold: options.ScoreThreshold = None,
+    max_side: options.MaxSide = 1024,
+    model: options.Model = None,
+    threads: options.Threads = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Follow the people in videos: who wears a mask, since when.
+
+    The copy keeps the frames' exact times, the sound and the rotation. Ctrl-C finishes the file with
+    what was done so far. A video that cannot be read is named, the others go on, exit code 1.
+    """
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maskwatch.errors import MaskwatchError
+    from maskwatch.events import Rules
+    from maskwatch.pipeline import ClipOptions, process_clip
+    from maskwatch.rules_file import read_rules
+    from maskwatch.sinks.lines import JsonLines, open_events
+
+    detector, track_options = load_tracking(model, score_threshold, max_side)
+    clip_options = ClipOptions(
+        every=every,
+        start_s=parse_time(start),
+        end_s=parse_time(end),
+        blur=blur,
+        rules=read_rules(rules) if rules else Rules(without_mask_s=None),
+        track=track_options,
+        workers=threads,
+    )
+    targets = [None] * len(paths) if no_video else copy_targets(paths, output)
+    console = Console(stderr=True)
+
+    def say(words: str) -> None:
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:.1f} fps"),
+        TimeRemainingColumn(),
+    )
+    failed = False
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(JsonLines(json_file)) if json_file else None
+        event_lines = stack.enter_context(open_events(events)) if events else None
+        hidden = quiet or not console.is_terminal
+        bar = stack.enter_context(Progress(*columns, console=console, disable=hidden, transient=True))
+
+        def on_step(step: VideoStep) -> None:
+            if lines is not None:
+                frame = step.frame
+                lines.write_frame(frame.source_id, frame.index, frame.pts_s, step.detections)
+
+        def on_event(event: Event) -> None:
+            if lines is not None and event.kind == "end":
+                lines.write_track(event)
+            if event_lines is not None:
+                event_lines.write(event)
+
+        for path, target in zip(paths, targets, strict=True):
+            task = bar.add_task(path.name, total=None, fps=0.0)
+
+            def report(frames: int, expected: int | None, fps: float, task: TaskID = task) -> None:
+                bar.update(task, completed=frames, total=expected, fps=fps)
+
+            try:
+                summary = process_clip(
+                    path, target, detector, clip_options, on_step=on_step, on_event=on_event, report=report
+                )
+            except MaskwatchError as error:
+                failed = True
+                say(f"maskwatch: {error}")
+                continue
+            finally:
+                bar.remove_task(task)
+            if not quiet:
+                say(f"{path}: {summary}")
+                if target is not None:
+                    say(f"Written to {target}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def copy_targets(paths: list[Path], output: Path | None) -> list[Path | None]:
+    """Where the copy of each video goes: the file named, or a folder that holds them all.
+
+    Raises:
+        OptionError: several videos cannot go to one file.
+    """
+    from maskwatch.errors import OptionError
+
+    if output is not None and output.suffix and not output.is_dir():
+        if len(paths) > 1:
+            raise OptionError(f"{output}: {len(paths)} videos cannot go to one file; name a folder")
+        return [output]
+    folder = output or Path("maskwatch-out")
+    targets: list[Path | None] = []
+    for path in paths:
+        target, number = folder / f"{path.stem}.mp4", 1
+        while target in targets or (target.exists() and path.exists() and target.samefile(path)):
+            number += 1
+            target = folder / f"{path.stem}-{number}.mp4"
+        targets.append(target)
+    return targets
+
+
+def parse_time(text: str | None) -> float | None:
+    """Seconds from "12.5", "1:30" or "1:02:03.5".
+
+    Raises:
+        OptionError: it is none of these.
+    """
+    from maskwatch.errors import OptionError
+
+    if text is None:
+        return None
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise OptionError(f"{text!r} is no time; write seconds (12.5) or hours:minutes:seconds (1:02:03)")
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds

@@ -1,0 +1,169 @@
+"""One video file from its first frame to its annotated copy and its tables."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskwatch.annotate import annotate, blur_faces
+from maskwatch.errors import OptionError
+from maskwatch.events import Event, Rules
+from maskwatch.frames import Image
+from maskwatch.labels import VERDICTS
+from maskwatch.pipeline.images import DetectsFaces
+from maskwatch.pipeline.people import PeopleWatch
+from maskwatch.pipeline.threads import Background
+from maskwatch.pipeline.video import VideoStep, watch_frames
+from maskwatch.sinks.video_file import VideoWriter
+from maskwatch.sources.video import VideoFile
+from maskwatch.tracker import TrackOptions
+
+STEPS_BEHIND = 2
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """How a video is watched.
+
+    Attributes:
+        every: look at every so many frames, follow the faces in between.
+        start_s, end_s: the part to watch, None for its ends.
+        blur: make the faces in the copy unrecognisable.
+        rules: what to raise an alert for.
+        track: how faces are followed.
+        workers: frames looked at at the same time; 0: one a core.
+    """
+
+    every: int = 1
+    start_s: float | None = None
+    end_s: float | None = None
+    blur: bool = False
+    rules: Rules = field(default_factory=lambda: Rules(without_mask_s=None))
+    track: TrackOptions = field(default_factory=TrackOptions)
+    workers: int = 0
+
+
+@dataclass
+class ClipSummary:
+    """What was seen in one video.
+
+    Attributes:
+        frames, damaged: frames read, and those that could not be decoded.
+        people: how many persons left with each verdict.
+        without_mask_s: person-seconds without a mask.
+        alerts: alerts of rules.
+        elapsed_s: how long it took.
+        label_flips, verdict_flips: changes of a person's label, and verdict, from look to look.
+    """
+
+    frames: int = 0
+    damaged: int = 0
+    people: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
+    without_mask_s: float = 0.0
+    alerts: int = 0
+    elapsed_s: float = 0.0
+    label_flips: int = 0
+    verdict_flips: int = 0
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, from opening to closing."""
+        return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    def note(self, event: Event) -> None:
+        """Count one event."""
+        if event.kind == "end":
+            self.people[event.verdict] += 1
+            self.without_mask_s += event.without_mask_s
+        self.alerts += event.kind == "alert"
+
+    def __str__(self) -> str:
+        count = sum(self.people.values())
+        verdicts = ", ".join(
+            f"{self.people[name]} {words}"
+            for name, words in zip(VERDICTS, ("with mask", "without", "worn wrong", "uncertain"), strict=True)
+        )
+        damaged = f" ({self.damaged} damaged)" if self.damaged else ""
+        alerts = f", {self.alerts} alerts" if self.alerts else ""
+        return (
+            f"{self.frames} frames{damaged}, {count} people: {verdicts}; {self.without_mask_s:.1f} s "
+            f"without a mask{alerts}; {self.fps:.1f} fps"
+        )
+
+
+def process_clip(
+    path: Path,
+    target: Path | None,
+    detector: DetectsFaces,
+    options: ClipOptions | None = None,
+    *,
+    on_step: Callable[[VideoStep], None] = lambda step: None,
+    on_event: Callable[[Event], None] = lambda event: None,
+    report: Callable[[int, int | None, float], None] = lambda frames, expected, fps: None,
+) -> ClipSummary:
+    """Watch one video and write its annotated copy to `target` (None: none).
+
+    Decoding, detection and encoding run side by side. `on_step` sees each frame and `on_event` each
+    event, in order, in the calling thread; `report` hears frames done, frames expected and fps now
+    and then. Interrupted, it still finishes the copy with what was done so far.
+
+    Raises:
+        SourceError: the video cannot be read, or the copy not written.
+        OptionError: the copy would overwrite the video, or an option is out of range.
+    """
+    options = options or ClipOptions()
+    if target is not None and target.exists() and target.samefile(path):
+        raise OptionError(f"{target}: would overwrite the video it is made from; choose another --output")
+    people = PeopleWatch(str(path), rules=options.rules, track_options=options.track)
+    summary = ClipSummary()
+    started = time.monotonic()
+
+    def note(events: list[Event]) -> None:
+        for event in events:
+            summary.note(event)
+            on_event(event)
+
+    with (
+        VideoFile(path, start_s=options.start_s, end_s=options.end_s) as source,
+        contextlib.ExitStack() as stack,
+    ):
+        show: Callable[[VideoStep], None] | None = None
+        if target is not None:
+            writer = stack.enter_context(
+                VideoWriter(
+                    target,
+                    rate=source.info.rate,
+                    time_base=source.info.time_base,
+                    sound_from=path,
+                    origin_s=source.info.origin_s,
+                )
+            )
+
+            def draw(step: VideoStep) -> None:
+                writer.write(_drawn(step, blur=options.blur), step.frame.pts_s)
+
+            show = stack.enter_context(Background(draw, size=STEPS_BEHIND)).put
+        try:
+            steps = watch_frames(source, detector, people, every=options.every, workers=options.workers)
+            for step in stack.enter_context(contextlib.closing(steps)):
+                summary.frames += 1
+                note(step.events)
+                on_step(step)
+                if show is not None:
+                    show(step)
+                fps = summary.frames / max(time.monotonic() - started, 1e-6)
+                report(summary.frames, source.info.frames, fps)
+        finally:
+            note(people.close())
+            summary.damaged = source.damaged
+    summary.label_flips, summary.verdict_flips = people.label_flips, people.verdict_flips
+    summary.elapsed_s = time.monotonic() - started
+    return summary
+
+
+def _drawn(step: VideoStep, *, blur: bool) -> Image:
+    image = blur_faces(step.frame.image, step.detections) if blur else step.frame.image
+    return annotate(image, step.detections)

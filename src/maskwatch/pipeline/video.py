@@ -1,0 +1,59 @@
+"""Frames in, tracked and judged frames out, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from maskwatch.detections import Detections
+from maskwatch.errors import OptionError
+from maskwatch.events import Event
+from maskwatch.frames import Frame
+from maskwatch.pipeline.images import DetectsFaces
+from maskwatch.pipeline.people import PeopleWatch
+from maskwatch.pipeline.threads import ordered_map, prefetch
+
+FRAMES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class VideoStep:
+    """One frame, its faces with ids and verdicts, what is new, and whether anyone looked at it."""
+
+    frame: Frame
+    detections: Detections
+    events: list[Event]
+    looked: bool
+
+
+def watch_frames(
+    frames: Iterable[Frame],
+    detector: DetectsFaces,
+    people: PeopleWatch,
+    *,
+    every: int = 1,
+    workers: int = 0,
+) -> Generator[VideoStep, None, None]:
+    """Detect in every `every`th frame, `workers` at a time (0: one a core), and follow in between.
+
+    Decoding runs in a thread of its own; no frame is dropped or reordered. The last step's events do
+    not hold the ends of visits that are still going on: `people.close()` gives those.
+
+    Raises:
+        OptionError: `every` is below 1.
+    """
+    if every < 1:
+        raise OptionError(f"--every must be at least 1, not {every}")
+
+    def detect(frame: Frame) -> tuple[Frame, Detections | None]:
+        return frame, detector.detect(frame) if frame.index % every == 0 else None
+
+    with contextlib.closing(prefetch(frames, size=FRAMES_AHEAD)) as ahead:
+        for frame, found in ordered_map(detect, ahead, workers=workers or os.cpu_count() or 1):
+            if found is None:
+                yield VideoStep(frame, people.skip(frame), [], looked=False)
+            else:
+                tracked, events = people.look(found, frame)
+                yield VideoStep(frame, tracked, events, looked=True)
