@@ -56,7 +56,7 @@ def test_faces_from_tiny_to_huge_are_found(astronaut, landmarks, factor):
         crop = image[40:200, 150:310] if factor >= 3 else image
         side = round(crop.shape[0] * factor * (2 if factor >= 3 else 1))
         scaled = np.asarray(PIL.Image.fromarray(np.ascontiguousarray(crop)).resize((side, side)))
-        assert len(Detector(options=DetectOptions(score_threshold=0.3)).detect(scaled)) == 1
+        assert len(Detector().detect(scaled)) == 1
 
 
 def test_exif_rotation_is_honoured(detector, masked):

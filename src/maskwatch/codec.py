@@ -30,6 +30,9 @@ ImageSource = Union[str, "os.PathLike[str]", bytes, npt.NDArray[np.uint8], "PIL.
 LARGEST_PIXELS = 178_956_970
 """A picture of more pixels is refused before it is decoded (Pillow's error limit)."""
 
+LARGE_FACE_PX = 256.0
+"""From this size in the letterboxed picture on, parts of a face may look like faces."""
+
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -115,7 +118,9 @@ def detections_of(
     """Outputs of the network for a batch, as one `Detections` a picture in original pixels.
 
     `outputs` are, for m faces of the whole batch: the picture's index (m,), the box xyxy (m, 4) in
-    the letterboxed picture's pixels, and the label scores (m, 3). Faces come best first.
+    the letterboxed picture's pixels, and the label scores (m, 3). Faces come best first. A face
+    too large for the network's full look is found by its look at a quarter of the sides (see
+    `training.export`); what the full look takes for faces in its cheeks is left out.
     """
     index, xyxy, label_scores = outputs
     results = []
@@ -123,6 +128,7 @@ def detections_of(
         rows = np.flatnonzero(index == number)
         scores = label_scores[rows]
         rows = rows[np.argsort(-scores.max(axis=1, initial=0), kind="stable")]
+        rows = rows[~boxes.parts(xyxy[rows], LARGE_FACE_PX)]
         scores = label_scores[rows]
         factor = np.tile(np.array(one.size_wh) / np.array(one.content_wh), 2).astype(np.float32)
         label = scores.argmax(axis=1).astype(np.int8) if len(rows) else np.zeros(0, np.int8)
@@ -146,7 +152,8 @@ def encode_image(image: Image, suffix: str) -> bytes:
         OptionError: OpenCV writes no such format.
     """
     try:
-        done, coded = cv2.imencode(suffix, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix.lower() in (".jpg", ".jpeg") else []
+        done, coded = cv2.imencode(suffix, image[..., ::-1], quality)
     except cv2.error as error:
         raise OptionError(f"{suffix!r} is no picture format that can be written; use .jpg or .png") from error
     if not done:

@@ -72,7 +72,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(training_images, tiny_config, t
 def test_training_learns_the_faces_it_sees(training_images, tiny_config, tmp_path):
     config = dataclasses.replace(
         tiny_config,
-        steps=100,
+        steps=250,
         sides=(64,),
         side_shares=(1,),
         pixels_per_step=2 * 64**2,
@@ -85,7 +85,7 @@ def test_training_learns_the_faces_it_sees(training_images, tiny_config, tmp_pat
         tmp_path,
         report=lambda progress: losses.append(progress.total),
     )
-    assert losses[1] < 0.8 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     curve = np.genfromtxt(tmp_path / "curves.csv", delimiter=",", names=True)
     np.testing.assert_allclose(curve["total"], losses, rtol=1e-4)
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from maskwatch.errors import OptionError
 
 LARGEST_STRIDE = 32
+LARGEST_NATIVE_PX = 640.0
+"""Larger faces are left to the exported model's second look, at a quarter of the picture's sides."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class AugmentConfig:
     native_share: float = 0.3
     """Share of pictures shown near their own resolution; the others aim one face at a random size."""
     smallest_face_px: float = 8.0
+    zoomed_share: float = 0.05
+    """Share of 1×1 samples that show a part of a face of more than `LARGEST_NATIVE_PX`, as background."""
     masked_crowd_share: float = 0.3
     """Share of samples in which most unmasked faces get a drawn mask."""
     drawn_mask_share: float = 0.12

@@ -21,15 +21,17 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from maskwatch import boxes, synthesis
+from maskwatch.detections import Detections
 from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import photometric
-from maskwatch.training.config import TrainConfig
+from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
 from maskwatch.training.prepare import TrainingImage, read_bgr
 
 FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 _SMALLEST_DRAWN_PX = 10.0
+_SMALLEST_ZOOMED_PX = 90.0
 
 
 @dataclass
@@ -121,28 +123,17 @@ class SampleMaker:
         chosen = int(np.searchsorted(self._cumulative, rng.random()))
         source = self._images[min(chosen, len(self._images) - 1)]
         levels = self._cache.read(source.labelled.path)
-        height_px, width_px = levels[0].shape[:2]
-        faces = source.labelled.faces
-        sizes = faces.size
-        aimed = np.flatnonzero(~source.labelled.ignore)
-        if len(aimed) and rng.random() >= self._config.native_share:
-            face = int(rng.choice(aimed))
-            smallest = self._config.smallest_face_px
-            largest = 0.95 * min(width, height)
-            target = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
-            scale = min(target / max(float(sizes[face]), 1.0), 4.0)
-            scale = max(scale, 0.7 * min(width, height) / min(height_px, width_px))  # no empty windows
-            centre = (faces.xyxy[face, :2] + faces.xyxy[face, 2:]) / 2
-            room = np.maximum(np.array([width, height]) - scale * sizes[face], 0.1 * min(width, height))
-            place = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, size=2) * room
+        window_wh, size_wh = np.array([width, height]), np.array(levels[0].shape[1::-1])
+        counted = np.flatnonzero(~source.labelled.ignore)
+        large = counted[source.labelled.faces.size[counted] >= _SMALLEST_ZOOMED_PX]
+        if grid == 1 and len(large) and rng.random() < self._config.zoomed_share:
+            view = _zoom(source.labelled.faces[rng.choice(large, 1)], window_wh, rng)
+        elif len(counted) and rng.random() >= self._config.native_share:
+            face = source.labelled.faces[rng.choice(counted, 1)]
+            view = _aim(face, window_wh, size_wh, self._config.smallest_face_px, rng)
         else:
-            scale = math.exp(rng.uniform(math.log(0.7), math.log(1.4)))
-            scale *= rng.uniform(1.0 / grid, 1.0)  # a cell shows as much of a picture as a sample does
-            size = np.array([width_px, height_px])
-            spare = np.array([width, height]) / scale
-            low, high = np.minimum(spare / 2, size - spare / 2), np.maximum(spare / 2, size - spare / 2)
-            centre, place = rng.uniform(low, high), np.array([width, height]) / 2
-        return _warp(levels, source, _affine(scale, centre, place, rng), (width, height), rng)
+            view = _wander(window_wh, size_wh, grid, rng)
+        return _warp(levels, source, view.affine(rng), (width, height), rng)
 
     def _draw(self, sample: Sample, rng: np.random.Generator) -> None:
         """Draw masks and occluders on unmasked faces; labels follow."""
@@ -172,19 +163,58 @@ def _draw_weight(image: TrainingImage, config: TrainConfig) -> float:
     return weight * (config.wrong_weight if wrong.any() else 1.0)
 
 
-def _affine(
-    scale: float,
-    centre: npt.NDArray[np.floating[Any]],
-    place: npt.NDArray[np.floating[Any]],
+@dataclass(frozen=True)
+class _View:
+    """How a window looks at a picture: the picture's `centre` appears at the window's `place`."""
+
+    scale: float
+    centre: npt.NDArray[np.floating[Any]]
+    place: npt.NDArray[np.floating[Any]]
+
+    def affine(self, rng: np.random.Generator) -> FloatArray:
+        """(2, 3): source pixels → window pixels; squeezed, flipped and turned a little by chance."""
+        squeeze = math.exp(rng.normal(0, 0.06))
+        flip = -1.0 if rng.random() < 0.5 else 1.0
+        angle = math.radians(rng.normal(0, 8)) if rng.random() < 0.3 else 0.0
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        linear = turn @ np.diag([flip * self.scale * squeeze, self.scale / squeeze])
+        offset = self.place - linear @ self.centre
+        return np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
+
+
+def _aim(
+    face: Detections,
+    window_wh: npt.NDArray[np.int64],
+    size_wh: npt.NDArray[np.int64],
+    smallest_px: float,
     rng: np.random.Generator,
-) -> FloatArray:
-    """(2, 3): source pixels → window pixels; scales, flips, turns a little, puts centre at place."""
-    squeeze = math.exp(rng.normal(0, 0.06))
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    angle = math.radians(rng.normal(0, 8)) if rng.random() < 0.3 else 0.0
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    linear = turn @ np.diag([flip * scale * squeeze, scale / squeeze])
-    return np.concatenate([linear, (place - linear @ centre)[:, None]], axis=1).astype(np.float32)
+) -> _View:
+    """Show one face at a log-uniform size, anywhere in the window."""
+    shorter, size = float(window_wh.min()), float(face.size[0])
+    target = math.exp(rng.uniform(math.log(smallest_px), math.log(0.95 * shorter)))
+    scale = min(target / max(size, 1.0), 4.0)
+    scale = max(scale, 0.7 * shorter / float(size_wh.min()))  # no empty windows
+    room = np.maximum(window_wh - scale * size, 0.1 * shorter)
+    centre = (face.xyxy[0, :2] + face.xyxy[0, 2:]) / 2
+    return _View(scale, centre, window_wh / 2 + rng.uniform(-0.5, 0.5, size=2) * room)
+
+
+def _zoom(face: Detections, window_wh: npt.NDArray[np.int64], rng: np.random.Generator) -> _View:
+    """Show a part of a face too large for the network, which has to find nothing there."""
+    scale = math.exp(rng.uniform(*np.log([1.15, 2.5]))) * LARGEST_NATIVE_PX / float(face.size[0])
+    inside = rng.uniform(0.1, 0.9, size=2)
+    return _View(scale, face.xyxy[0, :2] * (1 - inside) + face.xyxy[0, 2:] * inside, window_wh / 2)
+
+
+def _wander(
+    window_wh: npt.NDArray[np.int64], size_wh: npt.NDArray[np.int64], grid: int, rng: np.random.Generator
+) -> _View:
+    """Show any part of the picture near its own resolution."""
+    scale = math.exp(rng.uniform(math.log(0.7), math.log(1.4)))
+    scale *= rng.uniform(1.0 / grid, 1.0)  # a cell shows as much of a picture as a sample does
+    spare = window_wh / scale
+    low, high = np.minimum(spare / 2, size_wh - spare / 2), np.maximum(spare / 2, size_wh - spare / 2)
+    return _View(scale, rng.uniform(low, high), window_wh / 2)
 
 
 def _warp(
@@ -218,7 +248,7 @@ def _warp(
     landmarks = source.landmarks @ linear.T + offset
     if np.linalg.det(linear) < 0:
         landmarks = landmarks[:, _MIRRORED_LANDMARKS]
-    keep = seen > 0.1
+    keep = (seen > 0.1) & (boxes.size(whole) <= 1.1 * LARGEST_NATIVE_PX)
     ignore = source.labelled.ignore | (seen < 0.45) | (boxes.size(xyxy) < 8.0)
     return Sample(
         image=image,
