@@ -44,9 +44,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+$(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/install.sh
 	$(PIP) install --quiet --upgrade --constraint $(CONSTRAINTS) pip
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --editable '.[train]'
+	sh tests/services/install.sh
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --editable '.[train,sinks,notify]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
