@@ -75,6 +75,13 @@ def test_weak_detections_continue_a_track_but_start_none():
     assert run(Tracker(), [strong, strong, weak, weak, strong]) == [[], [1], [1], [1], [1]]
 
 
+def test_weak_detections_do_not_keep_a_track_for_ever():
+    strong, weak = faces(box(50, 50)), faces(box(52, 50), score=0.2)
+    ids = run(Tracker(), [strong] * 5 + [weak] * 60)
+    assert ids[30] == [1]
+    assert ids[45:] == [[]] * 20
+
+
 def test_one_false_alarm_is_never_reported():
     path = [faces(box(0, 0)), faces(box(300, 300)), faces(box(0, 0)), faces(box(300, 300))]
     assert run(Tracker(), path) == [[], [], [], []]

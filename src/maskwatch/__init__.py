@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         ModelError,
         OptionError,
+        RejectedError,
         SourceError,
         TrainingError,
     )
@@ -48,6 +49,7 @@ _HOMES = {
     "ModelCard": "model_card",
     "ModelError": "errors",
     "OptionError": "errors",
+    "RejectedError": "errors",
     "SourceError": "errors",
     "Summary": "summary",
     "TrainingError": "errors",
@@ -69,6 +71,7 @@ __all__ = [
     "ModelCard",
     "ModelError",
     "OptionError",
+    "RejectedError",
     "SourceError",
     "Summary",
     "TrainingError",

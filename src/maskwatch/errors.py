@@ -7,6 +7,7 @@
     ├── DatasetError        labels or pictures of a data set do not fit together
     ├── OptionError         an option has a value that cannot work
     ├── MissingExtraError   an optional dependency is not installed
+    ├── RejectedError       a receiver will never take an event
     └── TrainingError       a training run cannot go on
 
 A message says what happened, to which input, and what to do next, in one sentence.
@@ -46,6 +47,10 @@ class MissingExtraError(MaskwatchError, ImportError):
     def for_extra(cls, task: str, package: str, extra: str) -> MissingExtraError:
         """Word the error for `task` that needs `package`, which `maskwatch[extra]` brings."""
         return cls(f"{task} needs {package}: pip install 'maskwatch[{extra}]'")
+
+
+class RejectedError(MaskwatchError):
+    """A receiver of events refuses them for good; sending them again would change nothing."""
 
 
 class TrainingError(MaskwatchError):

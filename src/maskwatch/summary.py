@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from maskwatch.detections import Detections
-from maskwatch.labels import MASK_WORN_INCORRECTLY, UNCERTAIN, WITH_MASK, WITHOUT_MASK
+from maskwatch.labels import MASK_WORN_INCORRECTLY, UNCERTAIN, VERDICTS, WITH_MASK, WITHOUT_MASK
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Summary:
     def add_failure(self) -> Summary:
         """The summary with one more picture that could not be read."""
         return replace(self, images=self.images + 1, failed=self.failed + 1)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Faces ("people") and how many have each verdict."""
+        verdicts = {name: int(getattr(self, name)) for name in VERDICTS}
+        return {"people": self.faces, **verdicts}
 
     @property
     def compliance(self) -> float | None:

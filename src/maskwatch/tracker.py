@@ -32,7 +32,8 @@ class TrackOptions:
     Attributes:
         score_threshold: detections from this score on may start a track; weaker ones only continue one.
         confirm_hits: frames with a detection before a track is reported.
-        lost_after_s: a track unseen for longer is over; in seconds of the source's time.
+        lost_after_s: a track not seen for longer with a sure score is over, however many weak
+            detections continued it; in seconds of the source's time.
         buffers: how much boxes are enlarged at each side for the comparison, in shares of their
             size: the first value in the first round, the second for what is left.
         least_iou: overlap of enlarged boxes below which two are never the same face.
@@ -65,6 +66,8 @@ class _Track:
     row: Detections
     velocity: FloatArray = field(default_factory=lambda: np.zeros(4))
     hits: int = 1
+    sure_s: float = 0.0
+    """When it was last seen with a sure score."""
 
     def at(self, pts_s: float) -> FloatArray:
         """(4,) xyxy expected at `pts_s`; a lost face is not followed for ever."""
@@ -126,9 +129,11 @@ class Tracker:
             if taken[row] >= 0:
                 track = self._tracks[taken[row]]
                 track.follow(detections[row : row + 1], pts_s)
+                if sure[row]:
+                    track.sure_s = pts_s
             elif sure[row]:
                 one = detections[row : row + 1]
-                track = _Track(next(self._ids), _state(one.xyxy[0]), pts_s, one)
+                track = _Track(next(self._ids), _state(one.xyxy[0]), pts_s, one, sure_s=pts_s)
                 self._tracks.append(track)
             else:
                 continue
@@ -166,7 +171,7 @@ class Tracker:
         """Whether a track may still be continued; an unconfirmed one must be seen every time."""
         if track.hits < self.options.confirm_hits and track.seen_s < pts_s:
             return False
-        return pts_s - track.seen_s <= self.options.lost_after_s
+        return pts_s - track.sure_s <= self.options.lost_after_s
 
     def _pairs(
         self,

@@ -14,7 +14,7 @@ from maskwatch.cli.tracking import load_tracking
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from maskwatch.events import Event
+    from maskwatch.events import Happening
     from maskwatch.pipeline import VideoStep
 
 
@@ -66,8 +66,8 @@ def video(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.errors import MaskwatchError
-    from maskwatch.events import Rules
-    from maskwatch.pipeline import ClipOptions, process_clip
+    from maskwatch.events import Event, Rules
+    from maskwatch.pipeline import ClipOptions, WatchOptions, process_clip
     from maskwatch.rules_file import read_rules
     from maskwatch.sinks.lines import JsonLines, open_events
 
@@ -77,8 +77,9 @@ def video(
         start_s=parse_time(start),
         end_s=parse_time(end),
         blur=blur,
-        rules=read_rules(rules) if rules else Rules(without_mask_s=None),
-        track=track_options,
+        watch=WatchOptions(
+            rules=read_rules(rules) if rules else Rules(without_mask_s=None), track=track_options
+        ),
         workers=threads,
     )
     targets = [None] * len(paths) if no_video else copy_targets(paths, output)
@@ -106,8 +107,8 @@ def video(
                 frame = step.frame
                 lines.write_frame(frame.source_id, frame.index, frame.pts_s, step.detections)
 
-        def on_event(event: Event) -> None:
-            if lines is not None and event.kind == "end":
+        def on_event(event: Happening) -> None:
+            if lines is not None and isinstance(event, Event) and event.kind == "end":
                 lines.write_track(event)
             if event_lines is not None:
                 event_lines.write(event)

@@ -1,22 +1,29 @@
 """The loop from sources through the detector to sinks; all threads of maskwatch live here."""
 
 from maskwatch.pipeline.clips import ClipOptions, ClipSummary, process_clip
+from maskwatch.pipeline.delivery import Delivery
 from maskwatch.pipeline.images import DetectsFaces, ImageResult, detect_files
-from maskwatch.pipeline.people import PeopleWatch
+from maskwatch.pipeline.live import CameraStatus, LiveStep, watch_cameras
+from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.pipeline.threads import Background, ordered_map, prefetch
 from maskwatch.pipeline.video import VideoStep, watch_frames
 
 __all__ = [
     "Background",
+    "CameraStatus",
     "ClipOptions",
     "ClipSummary",
+    "Delivery",
     "DetectsFaces",
     "ImageResult",
+    "LiveStep",
     "PeopleWatch",
     "VideoStep",
+    "WatchOptions",
     "detect_files",
     "ordered_map",
     "prefetch",
     "process_clip",
+    "watch_cameras",
     "watch_frames",
 ]

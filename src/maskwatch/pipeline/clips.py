@@ -10,16 +10,15 @@ from pathlib import Path
 
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.errors import OptionError
-from maskwatch.events import Event, Rules
+from maskwatch.events import Event, Happening
 from maskwatch.frames import Image
 from maskwatch.labels import VERDICTS
 from maskwatch.pipeline.images import DetectsFaces
-from maskwatch.pipeline.people import PeopleWatch
+from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.pipeline.threads import Background
 from maskwatch.pipeline.video import VideoStep, watch_frames
 from maskwatch.sinks.video_file import VideoWriter
 from maskwatch.sources.video import VideoFile
-from maskwatch.tracker import TrackOptions
 
 STEPS_BEHIND = 2
 
@@ -32,8 +31,7 @@ class ClipOptions:
         every: look at every so many frames, follow the faces in between.
         start_s, end_s: the part to watch, None for its ends.
         blur: make the faces in the copy unrecognisable.
-        rules: what to raise an alert for.
-        track: how faces are followed.
+        watch: how people are followed, and what is told of them.
         workers: frames looked at at the same time; 0: one a core.
     """
 
@@ -41,8 +39,7 @@ class ClipOptions:
     start_s: float | None = None
     end_s: float | None = None
     blur: bool = False
-    rules: Rules = field(default_factory=lambda: Rules(without_mask_s=None))
-    track: TrackOptions = field(default_factory=TrackOptions)
+    watch: WatchOptions = field(default_factory=WatchOptions)
     workers: int = 0
 
 
@@ -73,8 +70,10 @@ class ClipSummary:
         """Frames a second, from opening to closing."""
         return self.frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Happening) -> None:
         """Count one event."""
+        if not isinstance(event, Event):
+            return
         if event.kind == "end":
             self.people[event.verdict] += 1
             self.without_mask_s += event.without_mask_s
@@ -101,7 +100,7 @@ def process_clip(
     options: ClipOptions | None = None,
     *,
     on_step: Callable[[VideoStep], None] = lambda step: None,
-    on_event: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Happening], None] = lambda event: None,
     report: Callable[[int, int | None, float], None] = lambda frames, expected, fps: None,
 ) -> ClipSummary:
     """Watch one video and write its annotated copy to `target` (None: none).
@@ -117,11 +116,11 @@ def process_clip(
     options = options or ClipOptions()
     if target is not None and target.exists() and target.samefile(path):
         raise OptionError(f"{target}: would overwrite the video it is made from; choose another --output")
-    people = PeopleWatch(str(path), rules=options.rules, track_options=options.track)
+    people = PeopleWatch(str(path), options.watch)
     summary = ClipSummary()
     started = time.monotonic()
 
-    def note(events: list[Event]) -> None:
+    def note(events: list[Happening]) -> None:
         for event in events:
             summary.note(event)
             on_event(event)

@@ -42,6 +42,14 @@ class _Pipe(Generic[Item]):
             return True
         return False
 
+    def offer(self, item: Item) -> bool:
+        """Put without waiting; False if there is no room."""
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            return False
+        return True
+
     def get(self) -> Item | _End:
         """Wait for the next item."""
         return self._queue.get()
@@ -111,6 +119,7 @@ class Background(Generic[Item]):
         self._work = work
         self._pipe: _Pipe[Item] = _Pipe(size)
         self._error: BaseException | None = None
+        self.refused = 0
         self._thread = threading.Thread(target=self._run, name="maskwatch-background", daemon=True)
 
     def __enter__(self) -> Self:
@@ -125,6 +134,16 @@ class Background(Generic[Item]):
         """
         if not self._pipe.put(item) and self._error is not None:
             raise self._error
+
+    def offer(self, item: Item) -> None:
+        """Hand over one item if there is room; else it is dropped, and counted in `refused`.
+
+        Raises:
+            BaseException: as `put`.
+        """
+        if self._error is not None:
+            raise self._error
+        self.refused += not self._pipe.offer(item)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

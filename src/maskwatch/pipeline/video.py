@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from maskwatch.detections import Detections
 from maskwatch.errors import OptionError
-from maskwatch.events import Event
+from maskwatch.events import Happening
 from maskwatch.frames import Frame
 from maskwatch.pipeline.images import DetectsFaces
 from maskwatch.pipeline.people import PeopleWatch
@@ -24,7 +24,7 @@ class VideoStep:
 
     frame: Frame
     detections: Detections
-    events: list[Event]
+    events: list[Happening]
     looked: bool
 
 

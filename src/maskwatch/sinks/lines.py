@@ -12,12 +12,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from maskwatch.detections import Detections
 from maskwatch.errors import SourceError
-from maskwatch.events import Event
+from maskwatch.events import Event, Happening
+from maskwatch.labels import VERDICTS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-EVENT_COLUMNS: Final = tuple(field.name for field in fields(Event))
+_SUMS: Final = ("people", "most", *(f"{name}_s" for name in VERDICTS), "compliance")
+EVENT_COLUMNS: Final = (*(field.name for field in fields(Event)), *_SUMS)
+"""Columns of the CSV file: an event's values, then an aggregate's; each row fills its own."""
 
 
 class _Lines(ABC):
@@ -38,11 +41,19 @@ class _Lines(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
+
+    def write(self, event: Happening) -> None:
+        """Add one event."""
+        self.write_values(event.to_dict())
 
     @abstractmethod
-    def write(self, event: Event) -> None:
-        """Add one event."""
+    def write_values(self, values: dict[str, Any]) -> None:
+        """Add one event that is a dict already."""
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
 
     def _write(self, text: str) -> None:
         try:
@@ -77,9 +88,9 @@ class JsonLines(_Lines):
         content["end_s"] = content.pop("at_s")
         self._dump("track", content)
 
-    def write(self, event: Event) -> None:
-        """One event."""
-        self._dump("event", event.to_dict())
+    def write_values(self, values: dict[str, Any]) -> None:
+        """One event, of type "event"."""
+        self._dump("event", values)
 
     def _dump(self, kind: str, content: dict[str, Any]) -> None:
         self._write(json.dumps({"type": kind, **content}, ensure_ascii=False) + "\n")
@@ -96,14 +107,14 @@ class CsvEvents(_Lines):
         """Write to `path`; `append` goes on with a file that has rows already."""
         fresh = not (append and path.is_file() and path.stat().st_size)
         super().__init__(path, append=append)
-        self._rows = csv.DictWriter(self._file, EVENT_COLUMNS, lineterminator="\n")
+        self._rows = csv.DictWriter(self._file, EVENT_COLUMNS, restval="", lineterminator="\n")
         if fresh:
             self._rows.writeheader()
 
-    def write(self, event: Event) -> None:
+    def write_values(self, values: dict[str, Any]) -> None:
         """One event as one row."""
         try:
-            self._rows.writerow(event.to_dict())
+            self._rows.writerow(values)
         except OSError as error:
             raise self._failure(error) from error
 

@@ -137,7 +137,8 @@ class VideoWriter:
             self._palette = _palette_filter(width, height, self._time_base)
             return
         flags = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
-        self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": flags})
+        growing = {"movflags": flags, "flush_packets": "1"}
+        self._container = av.open(str(self._part), "w", format="mp4", options=growing)
         self._stream = self._container.add_stream("libx264", rate=self._rate)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
@@ -149,10 +150,10 @@ class VideoWriter:
     def _finish(self, target: Path) -> None:
         """Copy the pictures and the sound into the final file, packet by packet."""
         kind = "matroska" if target.suffix.lower() == ".mkv" else "mp4"
-        options = {} if kind == "matroska" else {"movflags": "faststart"}
+        front = {} if kind == "matroska" else {"movflags": "faststart"}
         with (
             av.open(str(self._part)) as pictures,
-            av.open(str(target), "w", format=kind, options=options) as out,
+            av.open(str(target), "w", format=kind, container_options=front) as out,
         ):
             source = pictures.streams.video[0]
             stream = out.add_stream_from_template(source)
@@ -182,12 +183,15 @@ class _Sound:
         self._container, self._out = container, out
         self._origin_s, self._last_s = origin_s, last_s
         source = container.streams.audio[0]
-        self._copied = source.codec_context.name in _MP4_AUDIO
+        context = source.codec_context
+        self._copied = context.name in _MP4_AUDIO
         if self._copied:
             self._stream: Any = out.add_stream_from_template(source)
         else:
-            self._stream = out.add_stream("aac", rate=source.codec_context.sample_rate)
-            self._stream.layout = source.codec_context.layout.name
+            self._stream = out.add_stream("aac", rate=context.sample_rate)
+            layout = "mono" if context.channels == 1 else "stereo"
+            self._stream.layout = layout
+            self._fit = av.AudioResampler("fltp", layout, context.sample_rate, frame_size=1024)
         container.seek(int(max(origin_s - 1.0, 0.0) * av.time_base), backward=True)
         self._packets = container.demux(source)
         self._next: av.Packet[Any] | None = None
@@ -228,9 +232,8 @@ class _Sound:
         shift = round(self._origin_s / packet.time_base)
         if not self._copied:
             for frame in packet.decode():
-                if isinstance(frame, av.AudioFrame) and frame.pts is not None:
-                    frame.pts -= round(self._origin_s / frame.time_base)
-                    self._out.mux(self._stream.encode(frame))
+                if isinstance(frame, av.AudioFrame):
+                    self._encode(frame)
             return
         assert packet.pts is not None
         packet.pts -= shift
@@ -238,9 +241,16 @@ class _Sound:
         packet.stream = self._stream
         self._out.mux(packet)
 
+    def _encode(self, frame: av.AudioFrame | None) -> None:
+        if frame is not None and frame.pts is not None and frame.time_base is not None:
+            frame.pts -= round(self._origin_s / frame.time_base)
+        for ready in self._fit.resample(frame):
+            self._out.mux(self._stream.encode(ready))
+
     def close(self) -> None:
         """Flush what an encoder still holds, and release the original."""
         if not self._copied:
+            self._encode(None)
             self._out.mux(self._stream.encode(None))
         self._container.close()
 

@@ -71,7 +71,7 @@ class VideoFile:
         try:
             self._container = av.open(str(path), metadata_errors="replace")
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{path}: cannot be opened as a video ({_reason(error)})") from error
+            raise SourceError(f"{path}: cannot be opened as a video ({ffmpeg_reason(error)})") from error
         if not self._container.streams.video:
             self._container.close()
             raise SourceError(f"{path}: holds no video stream; `maskwatch image` reads pictures")
@@ -180,7 +180,7 @@ def upright(frame: av.VideoFrame, rotation: int) -> Image:
     return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
 
 
-def _reason(error: BaseException) -> str:
+def ffmpeg_reason(error: BaseException) -> str:
     """FFmpeg's words without its error number and path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.split(": '", maxsplit=1)[0]

@@ -1,0 +1,99 @@
+"""Hand events to receivers that may be slow or dead, without ever waiting for them."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from maskwatch.errors import MaskwatchError, RejectedError
+from maskwatch.events import Happening
+from maskwatch.sinks.receivers import Receiver
+from maskwatch.sinks.spool import Spool
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+BATCH = 100
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
+
+
+class Delivery:
+    """A thread that empties a spool into one receiver; a context manager.
+
+    `write` only puts the event into the spool. While the receiver is away, tries come less and
+    less often (up to a minute); `delivered`, `rejected`, `failures` and the spool's `dropped` tell how
+    it goes.
+    Leaving the block gives what still waits `patience_s` to arrive; the rest stays in the spool.
+    """
+
+    def __init__(self, receiver: Receiver, spool: Spool, *, patience_s: float = 3.0) -> None:
+        self.receiver, self.spool = receiver, spool
+        self.delivered = 0
+        self.rejected = 0
+        self.failures = 0
+        self.last_error = ""
+        self._patience_s, self._give_up_at = patience_s, math.inf
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"maskwatch-{receiver.name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def write(self, event: Happening) -> None:
+        """Queue one event; does not wait for the receiver."""
+        self.spool.add(event.to_dict())
+        self._wake.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._give_up_at = time.monotonic() + self._patience_s
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(self._patience_s + FIRST_PAUSE_S)
+        self.receiver.close()
+        self.spool.close()
+
+    @property
+    def waiting(self) -> int:
+        """Events that have not arrived yet."""
+        return len(self.spool)
+
+    def _may_try_again(self, pause_s: float) -> bool:
+        """Wait before the next try; once the block is left, only as long as patience lasts."""
+        if not self._stop.wait(pause_s):
+            return True
+        left_s = self._give_up_at - time.monotonic()
+        time.sleep(max(0.0, min(FIRST_PAUSE_S, left_s)))
+        return left_s > 0
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            events = self.spool.oldest(BATCH)
+            if not events:
+                if self._stop.is_set():
+                    return
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            try:
+                self.receiver.send(events)
+                self.delivered += len(events)
+                self.last_error = ""
+            except RejectedError as error:
+                self.rejected += len(events)
+                self.last_error = str(error)
+            except MaskwatchError as error:
+                self.failures += 1
+                self.last_error = str(error)
+                if not self._may_try_again(pause_s):
+                    return
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                continue
+            self.spool.remove(events)
+            pause_s = FIRST_PAUSE_S
