@@ -1,6 +1,5 @@
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`maskwatch …` as its own process."""
-    code = "from maskwatch.cli.app import main; main()"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+from tests.commands import run
 
 
 def grey(path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskwatch import Detections, OptionError
-from maskwatch.events import EventBuilder, Line, RuleBook, Rules, Zone
+from maskwatch.events import Aggregator, EventBuilder, Line, RuleBook, Rules, Zone
 
 SIZE = (100, 100)
 MASK, BARE, WRONG, UNSURE = range(4)
@@ -147,3 +147,38 @@ def test_lines_count_by_direction():
 def test_impossible_rules_are_refused(make):
     with pytest.raises(OptionError):
         make()
+
+
+def test_an_aggregate_counts_time_by_verdict_and_visits():
+    sums = Aggregator("door", 1.0, wall_origin=100.0)
+    done = []
+    for step in range(25):
+        verdict = BARE if step < 5 else MASK
+        seen = [(1, verdict, 20, 50)] + ([(2, UNSURE, 60, 50)] if 3 <= step < 9 else [])
+        done += sums.update(people(*seen), step / 10, frozenset({1, 2}))
+    done += sums.close()
+    assert [one.at_s for one in done] == pytest.approx([1.0, 2.0, 2.4])
+    first = done[0]
+    assert (first.people, first.most, first.wall_time) == (2, 2, pytest.approx(101.0))
+    assert first.verdict_s == pytest.approx((0.5, 0.4, 0.0, 0.6))
+    assert first.compliance == pytest.approx(5 / 9)
+    assert sum(one.people for one in done) == 2
+    assert sums.close() == []
+
+
+def test_an_aggregate_does_not_count_a_pause():
+    sums = Aggregator("door", 60.0)
+    for at_s in (0.0, 0.5, 30.0, 30.5):
+        sums.update(people((1, MASK, 20, 50)), at_s, frozenset({1}))
+    (one,) = sums.close()
+    assert one.verdict_s[MASK] == pytest.approx(1.0)
+    assert one.to_dict()["compliance"] == 1.0
+
+
+def test_an_aggregate_without_a_sure_verdict_has_no_compliance():
+    sums = Aggregator("door", 60.0)
+    for at_s in (0.0, 0.5):
+        sums.update(people((1, UNSURE, 20, 50)), at_s, frozenset({1}))
+    assert sums.close()[0].to_dict()["compliance"] is None
+    with pytest.raises(OptionError, match="more than 0 s"):
+        Aggregator("door", 0)
