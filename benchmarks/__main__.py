@@ -1,4 +1,7 @@
-"""Run the benchmarks: `python -m benchmarks [accuracy|speed …]`; results also go to JSON."""
+"""Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
+
+`accuracy`, `speed`, `tracking` and `video` run by default; `hour` takes about ten minutes.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,18 @@ RESULTS = Path("runs") / "benchmarks"
 
 def main() -> None:
     """Run all benchmarks, or those named on the command line."""
-    wanted = sys.argv[1:] or ["accuracy", "speed"]
+    wanted = sys.argv[1:] or ["accuracy", "speed", "tracking", "video"]
     if not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
-    from benchmarks import accuracy, speed
+    from benchmarks import accuracy, speed, tracking, video
 
-    runs = {"accuracy": accuracy.run, "speed": speed.run}
+    runs = {
+        "accuracy": accuracy.run,
+        "speed": speed.run,
+        "tracking": tracking.run,
+        "video": video.run,
+        "hour": video.run_hour,
+    }
     for name in wanted:
         if name not in runs:
             sys.exit(f"no benchmark {name!r}; choose from {', '.join(runs)}")

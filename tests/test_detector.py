@@ -63,7 +63,7 @@ def test_exif_rotation_is_honoured(detector, masked):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # stored lying on its side
     lying = jpeg(np.ascontiguousarray(np.rot90(masked)), exif=exif)
-    np.testing.assert_allclose(detector.detect(lying).xyxy, detector.detect(masked).xyxy, atol=6)
+    np.testing.assert_allclose(detector.detect(lying).xyxy[0], detector.detect(masked).xyxy[0], atol=6)
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (7, 3000), (3000, 7), (64, 64), (65, 129)])
@@ -79,8 +79,17 @@ def test_options_are_obeyed(astronaut):
     assert len(few.detect(astronaut)) == 5
     strict = Detector(options=DetectOptions(score_threshold=1.0)).detect(astronaut)
     assert len(strict) == 0
-    doubtful = Detector(options=DetectOptions(certainty_threshold=1.0)).detect(astronaut)
-    assert doubtful.verdict_names == ["uncertain"]
+
+
+def test_a_label_with_a_smaller_share_than_asked_for_is_uncertain(detector, astronaut):
+    tiny = np.ascontiguousarray(astronaut[::10, ::10])  # a face of 10 px leaves doubt
+    (scores,) = detector.detect(tiny)[:1].label_scores
+    share = float(scores.max() / scores.sum())
+    verdicts = [
+        Detector(options=DetectOptions(certainty_threshold=asked)).detect(tiny).verdict_names[0]
+        for asked in (share - 1e-3, share + 1e-3)
+    ]
+    assert verdicts == ["without_mask", "uncertain"]
 
 
 def test_scores_fall_and_fit_their_labels(detector, astronaut, masked):
