@@ -10,6 +10,7 @@ import typer
 from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
+from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
 from maskwatch.errors import MaskwatchError, OptionError
@@ -25,6 +26,7 @@ app.command()(image)
 app.command()(video)
 app.command()(live)
 app.command()(evaluate)
+app.command()(train)
 app.command("train-detector")(train_detector)
 
 
