@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from maskwatch.classifier_card import ClassifierCard
+from maskwatch.classifier_card import ClassifierCard, StagesCard
 from maskwatch.codec import ImageSource, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError
@@ -108,8 +108,8 @@ class Classifier:
 class TwoStage:
     """Faces from one model, their labels from another: the tutorial's way, for any detector.
 
-    A face's score becomes the detector's (how sure there is a face); its label scores are the
-    classifier's probabilities times it.
+    A face's score stays the first stage's. Its label scores are that, times the root of the
+    classifier's probability: scores of maskwatch are roots of products, and are compared squared.
     """
 
     def __init__(self, finder: FindsFaces, classifier: Classifier, *, margin: float | None = None) -> None:
@@ -121,9 +121,15 @@ class TwoStage:
         self.margin = classifier.card.margin if margin is None else margin
 
     @property
-    def card(self) -> Any:
-        """The first stage's card: thresholds of scores are its."""
-        return self.finder.card
+    def card(self) -> StagesCard:
+        """Both stages' names; thresholds of scores are the first one's."""
+        first, second = self.finder.card, self.classifier.card
+        return StagesCard(
+            f"{first.name} + {second.name}",
+            first.version,
+            f"{first.sha256} + {second.sha256}",
+            first.score_threshold,
+        )
 
     def detect(self, image: ImageSource, /) -> Detections:
         """Faces of one picture with the classifier's labels; all its crops go in one call.
@@ -142,7 +148,7 @@ class TwoStage:
         return replace(
             found,
             label=label,
-            label_scores=shares * found.score[:, None],
+            label_scores=np.sqrt(shares) * found.score[:, None],
             verdict=np.where(sure, label, UNCERTAIN).astype(np.int8),
         )
 

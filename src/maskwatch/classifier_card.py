@@ -1,4 +1,4 @@
-"""`ClassifierCard`: what a classifier file says of itself."""
+"""`ClassifierCard`: what a classifier file says of itself; `StagesCard`: two models as one."""
 
 from __future__ import annotations
 
@@ -86,3 +86,18 @@ class ClassifierCard:
             return cls(**values, sha256=sha256)
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(f"{source}: its metadata card is damaged ({error}); export it again") from error
+
+
+@dataclass(frozen=True)
+class StagesCard:
+    """What results are signed with when one model found the faces and another judged them.
+
+    Attributes:
+        name, version, sha256: of both models, joined by " + ".
+        score_threshold: of the first stage.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    score_threshold: float

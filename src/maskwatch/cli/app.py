@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from maskwatch.cli.data import app as data
 from maskwatch.cli.evaluate import evaluate
+from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
 from maskwatch.cli.train import train
@@ -27,6 +29,8 @@ app.command()(video)
 app.command()(live)
 app.command()(evaluate)
 app.command()(train)
+app.command()(export)
+app.add_typer(data)
 app.command("train-detector")(train_detector)
 
 

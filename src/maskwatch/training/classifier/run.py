@@ -19,15 +19,13 @@ from maskwatch._version import __version__
 from maskwatch.class_folders import ClassFolders, leaks, read_class_folders, split
 from maskwatch.classifier import Classifier
 from maskwatch.classifier_card import ClassifierCard
-from maskwatch.datasets import label_index
-from maskwatch.errors import OptionError
-from maskwatch.labels import LABELS
 from maskwatch.training.classifier import network
 from maskwatch.training.classifier.config import ClassifierConfig
 from maskwatch.training.classifier.convert import build, write_onnx
 from maskwatch.training.classifier.features import Features, FrozenBackbone, PictureStore, plain_features
 from maskwatch.training.classifier.keras_file import read_keras
 from maskwatch.training.classifier.loop import Epoch, HeadData, train_head
+from maskwatch.training.classifier.meaning import class_labels
 from maskwatch.training.classifier.probe import split_effect
 from maskwatch.training.classifier.report import (
     Scores,
@@ -162,25 +160,6 @@ def run(
     _finish(paths, parts, of_class, report, store)
     plot(history, paths.plot)
     return report
-
-
-def class_labels(classes: tuple[str, ...], labels: dict[str, str] | None) -> tuple[str, ...]:
-    """Our label for each class: told by `labels`, or by the class's own name, or "".
-
-    Raises:
-        OptionError: `labels` names a class that is not there, or a label that is none of ours.
-    """
-    labels = labels or {}
-    strangers = sorted(set(labels) - set(classes))
-    if strangers:
-        raise OptionError(f"--label {strangers[0]}=…: no such class; there are {', '.join(classes)}")
-    chosen = []
-    for name in classes:
-        index = label_index(labels.get(name, name))
-        if name in labels and index is None:
-            raise OptionError(f"--label {name}={labels[name]}: no label; choose among {', '.join(LABELS)}")
-        chosen.append("" if index is None else LABELS[index])
-    return tuple(chosen)
 
 
 def _divide(data: ClassFolders, config: ClassifierConfig) -> _Parts:
