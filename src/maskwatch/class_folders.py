@@ -118,7 +118,9 @@ def report_words(report: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{name} {count}" for name, count in report["classes"].items())
     lines = [f"{report['pictures']} pictures: {counts}"]
     if report["imbalance"] > 1.5:
-        lines.append(f"! the largest class has {report['imbalance']:g}× the pictures of the smallest; --balance")
+        lines.append(
+            f"! the largest class has {report['imbalance']:g}× the pictures of the smallest; --balance"
+        )
     if report["corrupt"]:
         names = ", ".join(list(report["corrupt"])[:3])
         lines.append(f"! {len(report['corrupt'])} unreadable, left out: {names}")

@@ -12,6 +12,8 @@ from maskwatch.labels import LABELS
 
 FORMAT = 1
 """Number of the agreement on inputs, outputs and metadata that this version of maskwatch reads."""
+DEFAULT_MARGIN = 0.3
+"""How far crops reach beyond a face's box; why: docs/experiments-classifier.md."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class ClassifierCard:
 
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.labels) or len(self.classes) < 2:
-            raise OptionError(f"{len(self.classes)} classes and {len(self.labels)} labels; give each class one")
+            raise OptionError(
+                f"{len(self.classes)} classes and {len(self.labels)} labels; give each class one"
+            )
         unknown = sorted({label for label in self.labels if label and label not in LABELS})
         if unknown:
             raise OptionError(f"{', '.join(unknown)}: no label; choose among {', '.join(LABELS)}")

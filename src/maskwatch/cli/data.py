@@ -37,7 +37,7 @@ def synthesize(
     incorrect: Annotated[
         bool, typer.Option("--incorrect", help="Also masks under the nose and on the chin.")
     ] = False,
-    margin: Margin = 0.1,
+    margin: Margin = 0.3,
     least_px: LeastPx = 48,
     seed: Seed = 42,
     model: options.Model = None,
@@ -90,25 +90,27 @@ def check(
 
             folders = read_class_folders(source, report=report)
             figures = folders.report()
-            words, data = report_words(figures), folders
+            words, sample = report_words(figures), checks.sample_sheet(folders)
         else:
             from maskwatch.curation.convert import read_labels
 
             images = read_labels(source, labels=pairs(labels))
             figures = checks.check_labels(images, report)
-            words, data = checks.label_words(figures), images
+            words, sample = checks.label_words(figures), checks.sample_sheet(images)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if sheet is not None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.write_bytes(encode_image(checks.sample_sheet(data), sheet.suffix))
+        sheet.write_bytes(encode_image(sample, sheet.suffix))
     _say("\n".join(words), quiet=quiet)
 
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of pictures and labels, or a file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder of pictures and labels, or a file.")
+    ],
     output: Output = Path("converted"),
     kind: Annotated[
         str, typer.Option("--from", metavar="FORMAT", help="voc (AIZOO, Kaggle), yolo, coco; auto finds out.")
@@ -137,7 +139,7 @@ def crops_(
         typer.Argument(metavar="SOURCE...", help="A labelled data set; or pictures, globs, folders."),
     ],
     output: Output = Path("crops"),
-    margin: Margin = 0.1,
+    margin: Margin = 0.3,
     least_px: LeastPx = 16,
     model: options.Model = None,
     labels: Labels = None,

@@ -32,11 +32,12 @@ def export(
         typer.Option("--label", metavar="CLASS=LABEL", help="What a class means, e.g. n95=with_mask."),
     ] = None,
     size: Annotated[
-        Optional[int], typer.Option("--size", metavar="PX", help="Side of the crops, where the file leaves it open.")
+        Optional[int],
+        typer.Option("--size", metavar="PX", help="Side of the crops, where it is open."),
     ] = None,
     margin: Annotated[
         float, typer.Option("--margin", metavar="SHARE", help="Crops reach this far beyond the face's box.")
-    ] = 0.1,
+    ] = 0.3,
     input_range: Annotated[
         str, typer.Option("--input-range", help="Pixels as the model wants them: -1..1, 0..1 or 0..255.")
     ] = "-1..1",
@@ -93,8 +94,8 @@ def export(
     for one in made[1:]:
         say(
             f"{one.path}: {one.size_bytes:,} bytes ({made[0].size_bytes:,} as ONNX), same class on "
-            f"{one.agreement:.1%} of {one.pictures} pictures, probabilities differ by {one.mean_difference:.4f} "
-            f"on average and {one.largest_difference:.4f} at most"
+            f"{one.agreement:.1%} of {one.pictures} pictures, probabilities differ by "
+            f"{one.mean_difference:.4f} on average and {one.largest_difference:.4f} at most"
         )
     if not paths and (int8 or litert):
         say("The pictures were random; name crops of faces with --pictures for a true comparison.")

@@ -108,9 +108,7 @@ def live(
 
     if aggregate_only and (record or window):
         raise OptionError("--aggregate-only shows and keeps no pictures; leave out --record and --window")
-    detector, track_options = load_tracking(
-        model, score_threshold, max_side, classifier, face_detector
-    )
+    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
     watch_options = WatchOptions(
         rules=read_rules(rules) if rules else Rules(),
         track=track_options,

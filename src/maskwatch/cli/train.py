@@ -113,14 +113,14 @@ def train(
     )
     usual = runs.ClassifierPaths.below(output)
     paths = runs.ClassifierPaths(output, model or usual.model, plot or usual.plot)
-    report = _run(dataset, paths, config, weights, pairs(labels), quiet=quiet)
+    _run(dataset, paths, config, weights, pairs(labels), quiet=quiet)
     if not quiet:
         from rich.console import Console
 
         out = Console()
         out.print((output / "report.md").read_text(), markup=False, highlight=False, soft_wrap=True)
         words = f"Model: {paths.model}\nONNX: {paths.onnx}\nReport: {output / 'report.md'}, {paths.plot}"
-        if "" not in class_meanings(report, paths):
+        if "" not in class_meanings(paths):
             words += f"\nUse it: maskwatch image photo.jpg --classifier {paths.onnx}"
         out.print(words, markup=False, highlight=False, soft_wrap=True)
 
@@ -142,7 +142,7 @@ def pairs(labels: list[str] | None) -> dict[str, str]:
     return found
 
 
-def class_meanings(report: dict[str, Any], paths: Any) -> tuple[str, ...]:
+def class_meanings(paths: Any) -> tuple[str, ...]:
     """Our labels of the exported model's classes."""
     from maskwatch.classifier import Classifier
 
@@ -151,7 +151,7 @@ def class_meanings(report: dict[str, Any], paths: Any) -> tuple[str, ...]:
 
 def _run(
     dataset: Path, paths: Any, config: Any, weights: str | None, labels: dict[str, str], *, quiet: bool
-) -> dict[str, Any]:
+) -> None:
     """Train with a progress bar (lines, where there is no terminal) and an honest time to go."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -191,10 +191,10 @@ def _run(
         tasks: dict[str, Any] = {}
 
         def working(what: str, done: int, total: int) -> None:
-            kind = what.split(" ")[0]
+            kind = what.partition(" ")[0]
             if kind not in tasks:
                 tasks[kind] = bar.add_task(what, total=total)
             bar.update(tasks[kind], description=what, completed=done)
 
         says = Says(looked_through=looked_through, working=working, epoch=epoch_over)
-        return run(dataset, paths, config, weights=weights, labels=labels, says=says)
+        run(dataset, paths, config, weights=weights, labels=labels, says=says)

@@ -73,9 +73,7 @@ def video(
     from maskwatch.rules_file import read_rules
     from maskwatch.sinks.lines import JsonLines, open_events
 
-    detector, track_options = load_tracking(
-        model, score_threshold, max_side, classifier, face_detector
-    )
+    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
     clip_options = ClipOptions(
         every=every,
         start_s=parse_time(start),

@@ -69,7 +69,7 @@ def label_words(report: dict[str, Any]) -> list[str]:
     size = report["face_px"]
     lines = [
         f"{report['pictures']} pictures, {report['without_faces']} of them without faces; faces: {faces}",
-        f"face sizes: 5 % under {size['p5']:g} px, half under {size['median']:g} px, 95 % under {size['p95']:g} px",
+        f"face sizes: 5 % under {size['p5']:g}, half under {size['median']:g}, 95 % under {size['p95']:g} px",
     ]
     if report["corrupt"]:
         lines.append(f"! {len(report['corrupt'])} unreadable: {', '.join(list(report['corrupt'])[:3])}")

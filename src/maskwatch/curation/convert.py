@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET  # files with a DOCTYPE are refused before parsing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, get_args
-from xml.etree import ElementTree  # noqa: S405 — files with a DOCTYPE are refused before parsing
 
 import numpy as np
 
@@ -83,11 +83,13 @@ def _voc(file: Path) -> list[Box]:
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise DatasetError(f"{file}: label files with a DOCTYPE are not read; remove it")
         rows: list[Box] = []
-        for thing in ElementTree.fromstring(text).iter("object"):  # noqa: S314 — see the import
-            x1, y1, x2, y2 = (float(thing.findtext(f"bndbox/{k}") or "") for k in ("xmin", "ymin", "xmax", "ymax"))
+        for thing in ET.fromstring(text).iter("object"):  # noqa: S314 — see the import
+            x1, y1, x2, y2 = (
+                float(thing.findtext(f"bndbox/{k}") or "") for k in ("xmin", "ymin", "xmax", "ymax")
+            )
             rows.append((x1, y1, x2, y2, str(thing.findtext("name") or "")))
         return rows
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, ET.ParseError) as error:
         raise DatasetError(f"{file}: no Pascal VOC labels ({error}); check how it was written") from error
 
 
@@ -131,7 +133,9 @@ def _labelled(
     for row in rows:
         index = label_index(labels.get(row[4], row[4]))
         if index is None:
-            raise DatasetError(f"{file}: label {row[4]!r} means nothing here; say what: --label {row[4]}=with_mask")
+            raise DatasetError(
+                f"{file}: label {row[4]!r} means nothing here; say what: --label {row[4]}=with_mask"
+            )
         indexes.append(index)
     xyxy = np.array([row[:4] for row in rows], dtype=np.float32).reshape(-1, 4)
     xyxy = np.clip(xyxy, 0, np.array([*size_wh, *size_wh], dtype=np.float32))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwatch.classifier import crop
+from maskwatch.classifier_card import DEFAULT_MARGIN
 from maskwatch.codec import ImageSource, encode_image, read_picture
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
@@ -106,7 +107,7 @@ def synthesize(
     detector: Detects,
     writer: ClassWriter,
     *,
-    margin: float = 0.1,
+    margin: float = DEFAULT_MARGIN,
     least_px: float = 48,
     incorrect: bool = False,
     seed: int = 42,

@@ -104,7 +104,7 @@ class _Converter:
         self._values[layer.name] = self._values[layer.inputs[0]]
         self._rank[layer.name] = self._rank[layer.inputs[0]]
 
-    def _add_inputlayer(self, layer: KerasLayer) -> str:
+    def _add_inputlayer(self, _layer: KerasLayer) -> str:
         factor, offset = self._scaling
         x = self._graph.op("Cast", "images", to=onnx.TensorProto.FLOAT)
         x = self._graph.op("Transpose", x, perm=[0, 3, 1, 2])
@@ -159,7 +159,9 @@ class _Converter:
 
     def _add_dense(self, layer: KerasLayer, x: str) -> str:
         if self._rank[layer.name] != 2:
-            raise ModelError(f"layer {layer.name}: a Dense layer on a picture is not understood; flatten first")
+            raise ModelError(
+                f"layer {layer.name}: a Dense layer on a picture is not understood; flatten first"
+            )
         kernel = layer.weights["kernel"]
         bias = layer.weights.get("bias", np.zeros(kernel.shape[1], np.float32))
         weights = [self._graph.constant(array, np.float32) for array in (kernel, bias)]
@@ -188,7 +190,9 @@ class _Converter:
             return self._graph.op("Mul", x, self._graph.op("Sigmoid", x))
         simple = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu"}
         if not isinstance(activation, str) or activation not in simple:
-            raise ModelError(f"layer {layer.name}: activation {activation} is not understood; use relu or softmax")
+            raise ModelError(
+                f"layer {layer.name}: activation {activation} is not understood; use relu or softmax"
+            )
         return self._graph.op(simple[activation], x)
 
     def _clip(self, x: str, most: float) -> str:
@@ -200,13 +204,13 @@ class _Converter:
         (top, bottom), (left, right) = [_pair(side) for side in _pair(padding)]
         return self._graph.op("Pad", x, self._graph.constant([0, 0, top, left, 0, 0, bottom, right]))
 
-    def _add_add(self, layer: KerasLayer, *inputs: str) -> str:
+    def _add_add(self, _layer: KerasLayer, *inputs: str) -> str:
         total = inputs[0]
         for one in inputs[1:]:
             total = self._graph.op("Add", total, one)
         return total
 
-    def _add_concatenate(self, layer: KerasLayer, *inputs: str) -> str:
+    def _add_concatenate(self, _layer: KerasLayer, *inputs: str) -> str:
         return self._graph.op("Concat", *inputs, axis=1)
 
     def _add_averagepooling2d(self, layer: KerasLayer, x: str) -> str:

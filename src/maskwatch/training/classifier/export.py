@@ -17,7 +17,7 @@ from onnx import helper
 
 from maskwatch.class_folders import SUFFIXES
 from maskwatch.classifier import Classifier
-from maskwatch.classifier_card import ClassifierCard
+from maskwatch.classifier_card import DEFAULT_MARGIN, ClassifierCard
 from maskwatch.codec import read_picture
 from maskwatch.errors import MissingExtraError, ModelError, OptionError
 from maskwatch.frames import Image
@@ -57,7 +57,7 @@ def export_onnx(
     classes: tuple[str, ...] | None = None,
     labels: Callable[[tuple[str, ...]], tuple[str, ...]],
     size_px: int | None = None,
-    margin: float = 0.1,
+    margin: float = DEFAULT_MARGIN,
     input_range: str = "-1..1",
 ) -> ClassifierCard:
     """Convert a Keras file to an ONNX file with its card, without running anything in it.
@@ -85,7 +85,9 @@ def export_onnx(
         classes = TWO_CLASSES
     if classes is None or len(classes) != outputs:
         told = f"{len(classes)} names" if classes else "none"
-        raise OptionError(f"{model}: it has {outputs} outputs; name their classes in order with --classes ({told})")
+        raise OptionError(
+            f"{model}: it has {outputs} outputs; name their classes in order with --classes ({told})"
+        )
     assert content.size_wh is not None
     card = ClassifierCard(
         name=model.stem,
@@ -203,7 +205,9 @@ def _compared(path: Path, got: npt.NDArray[np.float32], wanted: npt.NDArray[np.f
     )
 
 
-def export_litert(model: Path, target: Path, images: Sequence[Image], wanted: npt.NDArray[np.float32]) -> Exported:
+def export_litert(
+    model: Path, target: Path, images: Sequence[Image], wanted: npt.NDArray[np.float32]
+) -> Exported:
     """Write a LiteRT (.tflite) file with TensorFlow, in a process of its own, and compare it.
 
     The model is read by our own reader first, so that Keras never meets one that holds code. Its

@@ -194,7 +194,9 @@ def _array(group: Any, place: str) -> Array:
     at = group
     for part in place.split("/"):
         if not isinstance(at.get(part, getlink=True), h5py.HardLink):
-            raise ModelError(f"weights {place}: a link that leads elsewhere, or nothing; save the model again")
+            raise ModelError(
+                f"weights {place}: a link that leads elsewhere, or nothing; save the model again"
+            )
         at = at[part]
     if not isinstance(at, h5py.Dataset) or at.external or at.is_virtual:
         raise ModelError(f"weights {place}: stored outside the file; save the model again")

@@ -68,9 +68,8 @@ def train_head(
     keras = load_keras()
     head, history = _resume(folder, key)
     if head is None:
-        steps = math.ceil(len(data.classes) / config.batch_size)
         classes = len(data.weights)
-        head = make_head(data.val_features.shape[1], classes, config, steps)
+        head = make_head(data.val_features.shape[1], classes, config)
     while len(history) < config.epochs and not _is_over(history, config.patience):
         started = time.monotonic()
         number = len(history)

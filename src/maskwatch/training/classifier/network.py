@@ -53,7 +53,7 @@ def make_backbone(config: ClassifierConfig, weights: str | Path | None) -> Any:
         backbone = keras.applications.MobileNetV2(
             input_shape=shape, alpha=config.alpha, include_top=False, weights=download
         )
-    except Exception as error:  # noqa: BLE001 — urllib, ssl and Keras each raise their own
+    except Exception as error:  # urllib, ssl and Keras each raise their own
         raise TrainingError(
             f"Keras could not fetch its ImageNet weights ({error}); name a file with --weights"
         ) from error
@@ -80,7 +80,7 @@ def pooled(backbone: Any) -> Any:
     return keras.Model(backbone.input, keras.layers.Flatten(name="flatten")(x))
 
 
-def make_head(features: int, classes: int, config: ClassifierConfig, steps_per_epoch: int) -> Any:
+def make_head(features: int, classes: int, config: ClassifierConfig) -> Any:
     """Dense, ReLU, dropout, softmax on pooled features, compiled with the tutorial's optimiser."""
     keras = load_keras()
     keras.utils.set_random_seed(config.seed)

@@ -69,7 +69,7 @@ class Scores:
 
 def report_text(report: dict[str, Any]) -> str:
     """`report.json` as Markdown."""
-    test, data = report["test"], report["data"]
+    test = report["test"]
     lines = [
         f"# {report['name']}: {test['accuracy']:.2%} right on {report['split']['test']} test pictures",
         "",
@@ -84,31 +84,36 @@ def report_text(report: dict[str, Any]) -> str:
     lines += ["|---" * (len(names) + 1) + "|"]
     for name, row in zip(names, test["confusion"], strict=True):
         lines.append(f"| {name} | " + " | ".join(map(str, row)) + " |")
+    lines += ["", *_sentences(report), ""]
+    return "\n".join(lines)
+
+
+def _sentences(report: dict[str, Any]) -> list[str]:
+    """Data, split, effect of near-duplicates, time: a line each."""
+    data, divided, spent = report["data"], report["split"], report["time"]
     counts = ", ".join(f"{name} {count}" for name, count in data["classes"].items())
-    lines += [
-        "",
+    of_data = (
         f"Data: {data['pictures']} pictures ({counts}), {len(data['corrupt'])} unreadable, "
         f"{data['exact_duplicates']} exact and {data['near_duplicates']} near duplicates in "
-        f"{data['near_duplicate_groups']} groups.",
-        f"Split: {report['split']['train']} to train, {report['split']['test']} to test, seed "
-        f"{report['config']['seed']}; {report['split']['leaks']} test pictures have a near-duplicate among "
-        "those trained on.",
-    ]
-    effect = report["split"].get("effect")
+        f"{data['near_duplicate_groups']} groups."
+    )
+    of_split = (
+        f"Split: {divided['train']} to train, {divided['test']} to test, seed {report['config']['seed']}; "
+        f"{divided['leaks']} test pictures have a near-duplicate among those trained on."
+    )
+    of_time = (
+        f"Time: {spent['epochs']} epochs of {spent['epoch_s']:.1f} s (Keras {report['versions']['keras']} "
+        f"on {report['versions']['backend']}), {spent['total_s']:.0f} s in all."
+    )
+    lines = [of_data, of_split]
+    effect = divided.get("effect")
     if effect:
         lines.append(
             f"What near-duplicates do to a score (linear probe, mean of {effect['splits']} splits): "
             f"{effect['plain']:.2%} where they may lie on both sides ({effect['leaks']:.1f} of the test "
             f"pictures leak), {effect['together']:.2%} where they may not."
         )
-    lines += [
-        f"Time: {report['time']['epochs']} epochs of {report['time']['epoch_s']:.1f} s "
-        f"(Keras {report['versions']['keras']} on {report['versions']['backend']}), "
-        f"{report['time']['total_s']:.0f} s in all.",
-        "Worst mistakes (or, without mistakes, the least sure answers): mistakes.jpg.",
-        "",
-    ]
-    return "\n".join(lines)
+    return [*lines, of_time, "Worst mistakes (or, without any, the least sure answers): mistakes.jpg."]
 
 
 def card_text(report: dict[str, Any], onnx_name: str) -> str:

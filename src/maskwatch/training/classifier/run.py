@@ -18,7 +18,7 @@ import numpy.typing as npt
 from maskwatch._version import __version__
 from maskwatch.class_folders import ClassFolders, leaks, read_class_folders, split
 from maskwatch.classifier import Classifier
-from maskwatch.classifier_card import ClassifierCard
+from maskwatch.classifier_card import DEFAULT_MARGIN, ClassifierCard
 from maskwatch.training.classifier import network
 from maskwatch.training.classifier.config import ClassifierConfig
 from maskwatch.training.classifier.convert import build, write_onnx
@@ -35,9 +35,6 @@ from maskwatch.training.classifier.report import (
     write_mistakes,
     write_split,
 )
-
-MARGIN = 0.1
-"""How far crops reach beyond a face's box; see docs/experiments-classifier.md."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +191,7 @@ def _head_data(
         report = lambda done, total: says.working(words, epoch * total + done, config.epochs * total)  # noqa: E731
         return backbone.features(store, rows, config, epoch=epoch, report=report)
 
-    return HeadData(
-        features_of, classes, plain[parts.val], targets[parts.val], weights.astype(np.float32)
-    )
+    return HeadData(features_of, classes, plain[parts.val], targets[parts.val], weights.astype(np.float32))
 
 
 def _fine_tune(
@@ -244,7 +239,7 @@ def _finish(
         classes=data.classes,
         labels=labels,
         size_wh=(config["size_px"], config["size_px"]),
-        margin=MARGIN,
+        margin=DEFAULT_MARGIN,
         parameters=keras_file.parameters,
         trained_on=f"{len(parts.train)} pictures of {data.root.name}, maskwatch {__version__}",
         license="that of its training pictures",
