@@ -55,7 +55,12 @@ def old_file(path, kind="Dense", name="out", **more):
     depthwise = {"kernel_size": [3, 3], "strides": [2, 2], "padding": "same", "use_bias": False, "groups": 1}
     layers = [
         ("InputLayer", "in", {"batch_input_shape": [None, 8, 8, 3]}, []),
-        ("DepthwiseConv2D", "dw", {**depthwise, "data_format": "channels_last", "activation": "linear"}, ["in"]),
+        (
+            "DepthwiseConv2D",
+            "dw",
+            {**depthwise, "data_format": "channels_last", "activation": "linear"},
+            ["in"],
+        ),
         ("BatchNormalization", "bn", {"axis": [3], "epsilon": 0.001, "scale": True, "center": True}, ["dw"]),
         ("GlobalAveragePooling2D", "pool", {"data_format": "channels_last"}, ["bn"]),
         (kind, name, {"units": 2, "activation": "softmax", "use_bias": False, **more}, ["pool"]),
@@ -69,7 +74,12 @@ def old_file(path, kind="Dense", name="out", **more):
         }
         for kind_, name_, config, inputs in layers
     ]
-    config = {"name": "model_1", "layers": entries, "input_layers": [["in", 0, 0]], "output_layers": [[name, 0, 0]]}
+    config = {
+        "name": "model_1",
+        "layers": entries,
+        "input_layers": [["in", 0, 0]],
+        "output_layers": [[name, 0, 0]],
+    }
     weights = {
         "dw": {"dw/depthwise_kernel:0": kernel},
         "bn": {f"bn/{key}:0": value for key, value in norm.items()},
@@ -141,7 +151,7 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
 
 def test_what_is_no_keras_file_is_one_sentence(tmp_path):
     (tmp_path / "text.h5").write_text("hello")
-    with pytest.raises(ModelError, match="neither a .keras nor an HDF5 file"):
+    with pytest.raises(ModelError, match=r"neither a \.keras nor an HDF5 file"):
         read_keras(tmp_path / "text.h5")
     with pytest.raises(ModelError, match=r"none\.keras: cannot be read"):
         read_keras(tmp_path / "none.keras")
