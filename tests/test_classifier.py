@@ -68,7 +68,7 @@ def test_classes_of_one_label_add_up_and_meaningless_ones_are_named(tmp_path):
     scores = Classifier(three).label_scores([np.full((9, 9, 3), 128, np.uint8)])
     assert scores[0, 0] == pytest.approx(1, abs=1e-6)
     unknown = make(tmp_path / "u.onnx", labels=("with_mask", ""))
-    with pytest.raises(ModelError, match="class 'light' means no label.*--label light=with_mask"):
+    with pytest.raises(ModelError, match=r"class 'light' means no label.*--label light=with_mask"):
         TwoStage(TwoBoxes(), Classifier(unknown))
 
 
