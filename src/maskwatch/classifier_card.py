@@ -97,7 +97,8 @@ class StagesCard:
     """What results are signed with when one model found the faces and another judged them.
 
     Attributes:
-        name, version, sha256: of both models, joined by " + ".
+        name, sha256: of both models, joined by " + ".
+        version: of the first stage's model.
         score_threshold: of the first stage.
     """
 
