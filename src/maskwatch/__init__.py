@@ -17,6 +17,8 @@ from maskwatch._version import __version__
 
 if TYPE_CHECKING:
     from maskwatch.annotate import annotate, blur_faces
+    from maskwatch.classifier import Classifier, TwoStage
+    from maskwatch.classifier_card import ClassifierCard
     from maskwatch.detections import Detections
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import (
@@ -33,11 +35,14 @@ if TYPE_CHECKING:
     from maskwatch.frames import Frame
     from maskwatch.labels import LABELS, VERDICTS
     from maskwatch.model_card import ModelCard
+    from maskwatch.opencv_faces import OpenCvFaces
     from maskwatch.summary import Summary
 
 _HOMES = {
     "LABELS": "labels",
     "VERDICTS": "labels",
+    "Classifier": "classifier",
+    "ClassifierCard": "classifier_card",
     "DatasetError": "errors",
     "DetectOptions": "detector",
     "Detections": "detections",
@@ -48,11 +53,13 @@ _HOMES = {
     "MissingExtraError": "errors",
     "ModelCard": "model_card",
     "ModelError": "errors",
+    "OpenCvFaces": "opencv_faces",
     "OptionError": "errors",
     "RejectedError": "errors",
     "SourceError": "errors",
     "Summary": "summary",
     "TrainingError": "errors",
+    "TwoStage": "classifier",
     "annotate": "annotate",
     "blur_faces": "annotate",
 }
@@ -60,6 +67,8 @@ _HOMES = {
 __all__ = [
     "LABELS",
     "VERDICTS",
+    "Classifier",
+    "ClassifierCard",
     "DatasetError",
     "DetectOptions",
     "Detections",
@@ -70,11 +79,13 @@ __all__ = [
     "MissingExtraError",
     "ModelCard",
     "ModelError",
+    "OpenCvFaces",
     "OptionError",
     "RejectedError",
     "SourceError",
     "Summary",
     "TrainingError",
+    "TwoStage",
     "__version__",
     "annotate",
     "blur_faces",

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from maskwatch.cli.data import app as data
 from maskwatch.cli.evaluate import evaluate
+from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
+from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
 from maskwatch.errors import MaskwatchError, OptionError
@@ -25,6 +28,9 @@ app.command()(image)
 app.command()(video)
 app.command()(live)
 app.command()(evaluate)
+app.command()(train)
+app.command()(export)
+app.add_typer(data)
 app.command("train-detector")(train_detector)
 
 

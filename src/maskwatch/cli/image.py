@@ -36,6 +36,8 @@ def image(
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
+    classifier: options.Classifier = None,
+    face_detector: options.FaceDetector = None,
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,14 +49,16 @@ def image(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from maskwatch.detector import DetectOptions, Detector
+    from maskwatch.cli.stages import load_stages
+    from maskwatch.detector import DetectOptions
     from maskwatch.pipeline import ImageResult, detect_files
     from maskwatch.sinks.image_files import AnnotatedImages
     from maskwatch.sinks.tables import CsvFile, JsonFile
     from maskwatch.sources.images import find_images
     from maskwatch.summary import Summary
 
-    detector = Detector(model, DetectOptions(score_threshold=score_threshold, max_side=max_side, threads=1))
+    detect_options = DetectOptions(score_threshold=score_threshold, max_side=max_side, threads=1)
+    detector = load_stages(model, detect_options, classifier, face_detector)
     files = find_images(paths)
     copies = AnnotatedImages(output, files, annotated=annotated, blur=blur, crops=save_crops)
 

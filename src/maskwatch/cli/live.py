@@ -88,6 +88,8 @@ def live(
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 640,
     model: options.Model = None,
+    classifier: options.Classifier = None,
+    face_detector: options.FaceDetector = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Watch cameras: who wears a mask, since when, and what to be told of.
@@ -106,7 +108,7 @@ def live(
 
     if aggregate_only and (record or window):
         raise OptionError("--aggregate-only shows and keeps no pictures; leave out --record and --window")
-    detector, track_options = load_tracking(model, score_threshold, max_side)
+    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
     watch_options = WatchOptions(
         rules=read_rules(rules) if rules else Rules(),
         track=track_options,

@@ -11,6 +11,16 @@ Model = Annotated[
     Optional[Path],
     typer.Option("--model", metavar="FILE", help="Detector as an ONNX file; the packaged one by default."),
 ]
+Classifier = Annotated[
+    Optional[Path],
+    typer.Option("--classifier", metavar="FILE", help="Let your own classifier (ONNX) judge each face."),
+]
+FaceDetector = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--face-detector", metavar="FILE", help="With --classifier: find faces with OpenCV's SSD or YuNet."
+    ),
+]
 ScoreThreshold = Annotated[
     Optional[float],
     typer.Option("--score-threshold", metavar="0..1", help="Leave out faces below this score."),

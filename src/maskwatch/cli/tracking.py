@@ -6,20 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from maskwatch.classifier import TwoStage
     from maskwatch.detector import Detector
     from maskwatch.tracker import TrackOptions
 
 
 def load_tracking(
-    model: Path | None, score_threshold: float | None, max_side: int
-) -> tuple[Detector, TrackOptions]:
+    model: Path | None,
+    score_threshold: float | None,
+    max_side: int,
+    classifier: Path | None = None,
+    face_detector: Path | None = None,
+) -> tuple[Detector | TwoStage, TrackOptions]:
     """Load the detector with a low threshold: weak faces may go on with a track but start none."""
-    from maskwatch.detector import DetectOptions, Detector
+    from maskwatch.cli.stages import load_stages
+    from maskwatch.detector import DetectOptions
     from maskwatch.tracker import WEAK_SCORE, TrackOptions
 
     options = DetectOptions(score_threshold=score_threshold, max_side=max_side, threads=1)
     sure = score_threshold
     if sure is None or sure > WEAK_SCORE:
         options = DetectOptions(score_threshold=WEAK_SCORE, max_side=max_side, threads=1)
-    detector = Detector(model, options)
-    return detector, TrackOptions(score_threshold=detector.card.score_threshold if sure is None else sure)
+    detector = load_stages(model, options, classifier, face_detector)
+    if sure is None:
+        # OpenCV's cards state the threshold they run at, which is the weak one here
+        sure = 0.5 if face_detector is not None else detector.card.score_threshold
+    return detector, TrackOptions(score_threshold=sure)

@@ -52,6 +52,8 @@ def video(
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
+    classifier: options.Classifier = None,
+    face_detector: options.FaceDetector = None,
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -71,7 +73,7 @@ def video(
     from maskwatch.rules_file import read_rules
     from maskwatch.sinks.lines import JsonLines, open_events
 
-    detector, track_options = load_tracking(model, score_threshold, max_side)
+    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
     clip_options = ClipOptions(
         every=every,
         start_s=parse_time(start),

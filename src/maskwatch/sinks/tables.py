@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from maskwatch.detections import Detections
 from maskwatch.errors import MaskwatchError, SourceError
 from maskwatch.labels import LABELS
-from maskwatch.model_card import ModelCard
 from maskwatch.summary import Summary
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from maskwatch.classifier_card import StagesCard
+    from maskwatch.model_card import ModelCard
 
 CSV_COLUMNS: Final = ("path", "face", "x1", "y1", "x2", "y2", "label", "verdict", "score", *LABELS, "error")
 
@@ -58,7 +60,7 @@ class _Table:
 class JsonFile(_Table):
     """`{"model": …, "images": [{"path", "faces" | "error"}], "summary": …}`."""
 
-    def __init__(self, path: str, card: ModelCard) -> None:
+    def __init__(self, path: str, card: ModelCard | StagesCard) -> None:
         """Write to `path`, "-" for standard output."""
         super().__init__(path)
         self._model = {"name": card.name, "version": card.version, "sha256": card.sha256}

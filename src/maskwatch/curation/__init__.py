@@ -1,0 +1,1 @@
+"""Make data sets, look through them, convert and divide them."""
