@@ -14,7 +14,7 @@ import numpy.typing as npt
 from skimage import data
 
 from maskwatch.frames import Image
-from maskwatch.synthesis import draw_mask
+from maskwatch.synthesis import MaskKind, draw_mask
 
 LANDMARKS = np.array([[200.1, 101.8], [247.1, 102.6], [220.4, 124.5], [198.6, 142.8], [239.7, 143.6]])
 FACE_XYXY = np.array([178.2, 62.9, 268.1, 176.2])
@@ -23,8 +23,8 @@ CROP = (130, 20, 320, 220)  # left, top, right, bottom of the head in the portra
 
 def heads() -> list[Image]:
     """Four heads (200, 190, 3): bare, and with three masks."""
-    portrait = np.array(data.astronaut())
-    kinds = ("surgical", "black", "ffp2")
+    portrait = np.array(data.astronaut())  # type: ignore[no-untyped-call]
+    kinds: tuple[MaskKind, ...] = ("surgical", "black", "ffp2")
     drawn = [draw_mask(portrait, LANDMARKS, kind=kind, rng=np.random.default_rng(3)) for kind in kinds]
     left, top, right, bottom = CROP
     return [np.ascontiguousarray(one[top:bottom, left:right]) for one in (portrait, *drawn)]
@@ -62,9 +62,7 @@ class Scene:
 
     def frames(self) -> Iterator[tuple[Image, list[tuple[int, npt.NDArray[np.float64]]]]]:
         """Each frame, and number and face of those whose face can be seen by more than half."""
-        scaled = [
-            cv2.resize(one, None, fx=w.scale, fy=w.scale) for w in self.walkers for one in [HEADS[w.head]]
-        ]
+        scaled = [_scaled(HEADS[walker.head], walker.scale) for walker in self.walkers]
         noise = np.random.default_rng(0)
         width, height = self.size_wh
         wall = np.full((height, width, 3), (150, 145, 140), np.uint8)
@@ -96,6 +94,10 @@ class Scene:
 
 
 HEADS = heads()
+
+
+def _scaled(head: Image, scale: float) -> Image:
+    return cv2.resize(head, None, fx=scale, fy=scale).astype(np.uint8, copy=False)
 
 
 def _paste(

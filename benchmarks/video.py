@@ -179,7 +179,7 @@ def _core_seconds(works: list[Callable[[], None]]) -> float:
 
 
 def _mobilenet(folder: Path) -> Callable[[np.ndarray[Any, Any]], Any]:
-    """The tutorial's classifier in onnxruntime (kinder to it than Keras); its weights do not change its pace."""
+    """The tutorial's classifier in onnxruntime, which is kinder to it than Keras; untrained, equally fast."""
     import os
 
     os.environ.setdefault("KERAS_BACKEND", "torch")
