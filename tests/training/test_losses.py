@@ -18,7 +18,6 @@ def batch(rows, images=2, side=64):
         xyxy=torch.tensor([row[1] for row in rows], dtype=torch.float32).reshape(-1, 4),
         label=torch.tensor([row[2] for row in rows], dtype=torch.int64),
         ignore=torch.tensor([row[3] for row in rows], dtype=torch.bool),
-        box_weight=torch.ones(len(rows)),
     )
 
 
@@ -112,11 +111,3 @@ def test_the_loss_falls_when_outputs_follow_their_gradient():
         optimizer.step()
         values.append(float(losses.total.detach()))
     assert values[-1] < 0.25 * values[0]
-
-
-def test_loose_boxes_weigh_less():
-    raw, prior = outputs(1)
-    faces = batch([(0, (18.0, 12.0, 40.0, 44.0), 0, False)], images=1)
-    full = detection_loss(raw, faces, prior, TrainConfig()).box
-    faces.box_weight *= 0.2
-    torch.testing.assert_close(detection_loss(raw, faces, prior, TrainConfig()).box, 0.2 * full)

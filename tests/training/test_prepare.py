@@ -3,6 +3,7 @@ import pytest
 
 from maskwatch import Detections, ModelError, TrainingError
 from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.training.corrections import Correction
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 
 
@@ -31,18 +32,28 @@ def test_unlabelled_faces_are_ignored_if_sure(tmp_path):
     for score, extra in ((0.9, 1), (0.7, 0)):
         (ready,) = prepare([image], {"a.jpg": found((300, 300, 340, 340), score=score)})
         assert ready.labelled.ignore.tolist() == [False] + [True] * extra
-        assert len(ready.landmarks) == len(ready.box_weight) == 1 + extra
+        assert len(ready.landmarks) == 1 + extra
 
 
-def test_loose_boxes_become_tight_or_weigh_less(tmp_path):
+def test_loose_boxes_become_tight_or_are_not_learnt(tmp_path):
     heads = [(0, 0, 100, 120), (200, 200, 300, 320)]
     image = labelled(tmp_path / "a.jpg", heads, "loose")
     face = (25, 40, 80, 105)
-    (ready,) = prepare([image], {"a.jpg": found(face)}, loose_sets=["loose"], loose_box_weight=0.3)
+    (ready,) = prepare([image], {"a.jpg": found(face)}, loose_sets=["loose"])
     np.testing.assert_array_equal(ready.labelled.faces.xyxy, [face, heads[1]])
-    np.testing.assert_allclose(ready.box_weight, [1, 0.3])
+    assert ready.labelled.ignore.tolist() == [False, True]
     (as_tight,) = prepare([image], {"a.jpg": found(face)})
     np.testing.assert_array_equal(as_tight.labelled.faces.xyxy[0], heads[0])
+
+
+def test_a_box_set_by_hand_is_tight_in_a_loose_set(tmp_path):
+    head, face = (200.0, 200.0, 300.0, 320.0), np.array([220, 230, 280, 310], np.float32)
+    image = labelled(tmp_path / "a.jpg", [head], "loose")
+    mended = {"a.jpg": [Correction(np.array(head, np.float32), 0, face)]}
+    (ready,) = prepare([image], {}, corrections=mended, loose_sets=["loose"])
+    np.testing.assert_array_equal(ready.labelled.faces.xyxy, [face])
+    assert ready.labelled.ignore.tolist() == [False]
+    assert ready.labelled.faces.label.tolist() == [0]
 
 
 def test_yunet_finds_landmarks_and_the_cache_keeps_them(coco_folder, shared, landmarks, tmp_path):

@@ -29,6 +29,10 @@ def train_detector(
             "--landmark-model", metavar="FILE", help="YuNet as ONNX; finds where to draw masks on faces."
         ),
     ] = None,
+    corrections: Annotated[
+        Optional[Path],
+        typer.Option("--corrections", metavar="FILE", help="JSON that mends labels; see configs/README.md."),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="PyTorch's threads; 0: all.")] = 0,
 ) -> None:
     """Train the one-stage detector and export it to ONNX.
@@ -89,6 +93,7 @@ def train_detector(
             config,
             init=init,
             landmark_model=landmark_model,
+            corrections=corrections,
             report=report,
             report_holdout=report_holdout,
         )

@@ -21,13 +21,12 @@ class NetworkConfig:
 
     Attributes:
         stride_4: a slim level for faces of 8 to 16 px.
-        context_blocks: inverted residual blocks with a 5×5 depthwise convolution after the stages
-            at strides 8, 16 and 32.
+        context_blocks: bottleneck blocks after the stages at strides 8, 16 and 32.
         label_blocks: residual units in each level's label branch.
     """
 
     stride_4: bool = True
-    context_blocks: tuple[int, int, int] = (1, 2, 2)
+    context_blocks: tuple[int, int, int] = (3, 5, 5)
     label_blocks: int = 1
 
     @property
@@ -70,7 +69,6 @@ class TrainConfig:
         side_shares: how often each of `sides` is drawn.
         set_weights: how often pictures of a data set are drawn, relative to 1.
         loose_sets: data sets whose boxes hold the whole head; see `prepare`.
-        loose_box_weight: weight of the box loss on such a box where no tight one is known.
         holdout_share: share of pictures kept out of training, for curves and calibration.
     """
 
@@ -84,7 +82,6 @@ class TrainConfig:
     wrong_weight: float = 3.0
     """How much oftener pictures with a mask_worn_incorrectly face are drawn."""
     loose_sets: tuple[str, ...] = ()
-    loose_box_weight: float = 0.2
     holdout_share: float = 0.04
     learning_rate: float = 2e-3
     warmup_steps: int = 500

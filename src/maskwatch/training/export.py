@@ -112,7 +112,7 @@ def _module(graph: GraphBuilder, x: str, module: nn.Module) -> str:
         inner = graph.conv(graph.conv(x, module.pointwise), _folded(module.depthwise, module.norm))
         return graph.op("Relu", graph.op("Add", x, inner))
     if isinstance(module, ContextBlock):
-        inner = graph.conv(x, _folded(module.expand[0], module.expand[1]), relu=True)
+        inner = graph.conv(x, _folded(module.reduce[0], module.reduce[1]), relu=True)
         inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), relu=True)
         return graph.op("Add", x, graph.conv(inner, _folded(module.project, module.norm)))
     if isinstance(module, nn.Sequential):

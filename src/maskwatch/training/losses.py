@@ -38,11 +38,9 @@ def detection_loss(outputs: Outputs, batch: Batch, prior: Tensor, config: TrainC
 
     predicted = decode(outputs.boxes[found.picture, found.prior], prior[found.prior])
     overlap, distance = eiou(predicted, batch.xyxy[found.face])
-    box = (batch.box_weight[found.face] * distance).sum() / positives
+    box = distance.sum() / positives
 
     quality = overlap.detach().clamp(0, 1)
-    known = batch.box_weight[found.face] >= 1  # a loose box says little about the box's quality
-    quality = torch.where(known, quality, quality.clamp(min=0.7))
     logits = outputs.labels[found.picture, found.prior]
     truth = functional.one_hot(batch.label[found.face], logits.shape[-1]).to(logits.dtype)
     label = functional.binary_cross_entropy_with_logits(logits, truth * quality[:, None], reduction="none")

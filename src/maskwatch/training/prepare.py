@@ -3,7 +3,7 @@
 A face detector with landmarks (YuNet through OpenCV) looks at every picture once. Its findings
 serve three ends: landmarks on unmasked faces, so that masks can be drawn on them; faces that
 nobody labelled, which then neither reward nor punish; and, in data sets whose boxes hold the
-whole head, the tight box of a face.
+whole head, the tight box of a face. Labels mended by hand come first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
 from maskwatch.errors import ModelError, TrainingError
+from maskwatch.training.corrections import Corrections, corrected
 
 SURE_SCORE = 0.8
 """A face detector's find counts as an unlabelled face from this score on."""
@@ -42,12 +43,10 @@ class TrainingImage:
     Attributes:
         labelled: path, faces and ignore flags.
         landmarks: (n, 5, 2) px, NaN where unknown.
-        box_weight: (n,) weight of the box loss.
     """
 
     labelled: LabelledImage
     landmarks: npt.NDArray[np.float32]
-    box_weight: npt.NDArray[np.float32]
 
 
 class FaceFinder:
@@ -128,37 +127,40 @@ def prepare(
     images: Iterable[LabelledImage],
     found: dict[str, FoundFaces],
     *,
+    corrections: Corrections | None = None,
     loose_sets: Sequence[str] = (),
-    loose_box_weight: float = 0.2,
 ) -> list[TrainingImage]:
-    """Join labels and findings.
+    """Join labels, corrections and findings.
 
-    An unlabelled face becomes an ignored one. In `loose_sets` a found face that lies in a labelled
-    head replaces its box; a head without one keeps its box at `loose_box_weight`.
+    An unlabelled face becomes an ignored one. In `loose_sets`, whose boxes hold the whole head, a
+    found face that lies in a labelled head replaces its box; a head without one is ignored, as
+    learning it would teach to put a second box around a face.
     """
     nothing = FoundFaces(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
     )
-    return [
-        _join(image, found.get(image.path.name, nothing), image.set_name in loose_sets, loose_box_weight)
-        for image in images
-    ]
+    prepared = []
+    for image in images:
+        mended, tight = corrected(image, (corrections or {}).get(image.path.name, ()))
+        loose = ~tight if image.set_name in loose_sets else np.zeros_like(tight)
+        prepared.append(_join(mended, found.get(image.path.name, nothing), loose))
+    return prepared
 
 
-def _join(image: LabelledImage, found: FoundFaces, loose: bool, loose_box_weight: float) -> TrainingImage:
+def _join(image: LabelledImage, found: FoundFaces, loose: npt.NDArray[np.bool_]) -> TrainingImage:
     faces = image.faces
     overlap = boxes.iou(faces.xyxy, found.xyxy)
-    if loose:  # a tight box lies in the loose one, which is at most 5 times its area
-        inside = boxes.covered(found.xyxy, faces.xyxy).T > 0.8
-        ratio = boxes.area(found.xyxy)[None, :] / np.maximum(boxes.area(faces.xyxy)[:, None], 1)
-        overlap = np.where(inside & (ratio > 0.2), np.maximum(overlap, 0.5), overlap)
+    # a tight box lies in the loose one, which is at most 5 times its area
+    inside = boxes.covered(found.xyxy, faces.xyxy).T > 0.8
+    ratio = boxes.area(found.xyxy)[None, :] / np.maximum(boxes.area(faces.xyxy)[:, None], 1)
+    within_head = loose[:, None] & inside & (ratio > 0.2)
+    overlap = np.where(within_head, np.maximum(overlap, 0.5), overlap)
     landmarks = np.full((len(faces), 5, 2), np.nan, dtype=np.float32)
-    xyxy = faces.xyxy.copy()
-    weight = np.full(len(faces), loose_box_weight if loose else 1.0, dtype=np.float32)
+    xyxy, ignore = faces.xyxy.copy(), image.ignore | loose
     for row, column in _greedy_pairs(overlap, 0.45):
         landmarks[row] = found.landmarks[column]
-        if loose:
-            xyxy[row], weight[row] = found.xyxy[column], 1.0
+        if loose[row]:
+            xyxy[row], ignore[row] = found.xyxy[column], image.ignore[row]
     near = np.maximum(overlap, boxes.covered(found.xyxy, faces.xyxy).T) > 0.3
     unlabelled = (found.score >= SURE_SCORE) & ~near.any(axis=0)
     extra = found.xyxy[unlabelled]
@@ -167,10 +169,9 @@ def _join(image: LabelledImage, found: FoundFaces, loose: bool, loose_box_weight
         labelled=replace(
             image,
             faces=Detections.concatenate([replace(faces, xyxy=xyxy), added]),
-            ignore=np.concatenate([image.ignore, np.ones(len(extra), dtype=bool)]),
+            ignore=np.concatenate([ignore, np.ones(len(extra), dtype=bool)]),
         ),
         landmarks=np.concatenate([landmarks, np.full((len(extra), 5, 2), np.nan, np.float32)]),
-        box_weight=np.concatenate([weight, np.ones(len(extra), np.float32)]),
     )
 
 

@@ -17,6 +17,7 @@ from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
+from maskwatch.training.corrections import Corrections, corrected, read_corrections
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet, load_yunet
@@ -79,13 +80,15 @@ def run(
     *,
     init: Path | None = None,
     landmark_model: Path | None = None,
+    corrections: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     report_holdout: Callable[[int, Report], None] = lambda step, figures: None,
 ) -> Path:
     """Train on a COCO folder and export; goes on where the run folder's last checkpoint is.
 
     `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
-    without which no masks are drawn and unlabelled faces stay unnoticed. Returns the ONNX file.
+    without which no masks are drawn and unlabelled faces stay unnoticed; `corrections` a file that
+    mends labels. Returns the ONNX file.
 
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
@@ -98,15 +101,18 @@ def run(
     if landmark_model is not None or paths.found_faces.is_file():
         finder = FaceFinder(landmark_model) if landmark_model is not None else None
         found = find_all(training, finder, paths.found_faces)
-    prepared = prepare(
-        training, found, loose_sets=config.loose_sets, loose_box_weight=config.loose_box_weight
-    )
+    mended: Corrections = {} if corrections is None else read_corrections(corrections)
+    prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
     maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
 
     def export(network: MaskNet) -> None:
         export_onnx(network, card_of(network), paths.model)
 
-    holdout = [image for image in holdout if image.set_name not in config.loose_sets]
+    holdout = [
+        corrected(image, mended.get(image.path.name, ()))[0]
+        for image in holdout
+        if image.set_name not in config.loose_sets
+    ]
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export(network)

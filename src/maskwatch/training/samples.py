@@ -42,7 +42,6 @@ class Sample:
     xyxy: FloatArray
     label: npt.NDArray[np.int64]
     ignore: npt.NDArray[np.bool_]
-    box_weight: FloatArray
     landmarks: FloatArray
 
     @classmethod
@@ -53,7 +52,6 @@ class Sample:
             xyxy=np.zeros((0, 4), np.float32),
             label=np.zeros(0, np.int64),
             ignore=np.zeros(0, bool),
-            box_weight=np.zeros(0, np.float32),
             landmarks=np.zeros((0, 5, 2), np.float32),
         )
 
@@ -66,7 +64,6 @@ class Sample:
         self.landmarks = np.concatenate([self.landmarks, part.landmarks + offset])
         self.label = np.concatenate([self.label, part.label])
         self.ignore = np.concatenate([self.ignore, part.ignore])
-        self.box_weight = np.concatenate([self.box_weight, part.box_weight])
 
 
 class PictureCache:
@@ -133,7 +130,7 @@ class SampleMaker:
             view = _aim(face, window_wh, size_wh, self._config.smallest_face_px, rng)
         else:
             view = _wander(window_wh, size_wh, grid, rng)
-        return _warp(levels, source, view.affine(rng), (width, height), rng)
+        return _warp(levels, source, view.affine(window_wh, size_wh, rng), (width, height), rng)
 
     def _draw(self, sample: Sample, rng: np.random.Generator) -> None:
         """Draw masks and occluders on unmasked faces; labels follow."""
@@ -171,14 +168,25 @@ class _View:
     centre: npt.NDArray[np.floating[Any]]
     place: npt.NDArray[np.floating[Any]]
 
-    def affine(self, rng: np.random.Generator) -> FloatArray:
-        """(2, 3): source pixels → window pixels; squeezed, flipped and turned a little by chance."""
+    def affine(
+        self,
+        window_wh: npt.NDArray[np.int64],
+        size_wh: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """(2, 3): source pixels → window pixels; squeezed, flipped and turned a little by chance.
+
+        The picture is then shifted to fill as much of the window as it can.
+        """
         squeeze = math.exp(rng.normal(0, 0.06))
         flip = -1.0 if rng.random() < 0.5 else 1.0
         angle = math.radians(rng.normal(0, 8)) if rng.random() < 0.3 else 0.0
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         linear = turn @ np.diag([flip * self.scale * squeeze, self.scale / squeeze])
         offset = self.place - linear @ self.centre
+        middle = linear @ (size_wh / 2) + offset
+        spare = np.abs(np.abs(np.diag(linear)) * size_wh - window_wh) / 2
+        offset += np.clip(middle, window_wh / 2 - spare, window_wh / 2 + spare) - middle
         return np.concatenate([linear, offset[:, None]], axis=1).astype(np.float32)
 
 
@@ -255,7 +263,6 @@ def _warp(
         xyxy=xyxy[keep],
         label=faces.label[keep].astype(np.int64),
         ignore=ignore[keep],
-        box_weight=source.box_weight[keep],
         landmarks=landmarks[keep].astype(np.float32),
     )
 
@@ -270,7 +277,6 @@ class Batch:
         xyxy: (n, 4) float32 px.
         label: (n,) int64.
         ignore: (n,) bool.
-        box_weight: (n,) float32.
     """
 
     images: torch.Tensor
@@ -278,7 +284,6 @@ class Batch:
     xyxy: torch.Tensor
     label: torch.Tensor
     ignore: torch.Tensor
-    box_weight: torch.Tensor
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Batch:
@@ -290,7 +295,6 @@ class Batch:
             xyxy=torch.from_numpy(np.concatenate([sample.xyxy for sample in samples])),
             label=torch.from_numpy(np.concatenate([sample.label for sample in samples])),
             ignore=torch.from_numpy(np.concatenate([sample.ignore for sample in samples])),
-            box_weight=torch.from_numpy(np.concatenate([sample.box_weight for sample in samples])),
         )
 
 
