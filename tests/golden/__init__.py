@@ -17,7 +17,9 @@ from maskwatch.frames import Image
 from maskwatch.synthesis import MASK_KINDS, draw_mask
 
 ANSWERS = Path(__file__).with_name("answers.json")
-LANDMARKS = np.array([[200.1, 101.8], [247.1, 102.6], [220.4, 124.5], [198.6, 142.8], [239.7, 143.6]], np.float32)
+LANDMARKS = np.array(
+    [[200.1, 101.8], [247.1, 102.6], [220.4, 124.5], [198.6, 142.8], [239.7, 143.6]], np.float32
+)
 """(5, 2) px of the astronaut's face, as YuNet gave them."""
 
 
@@ -40,7 +42,10 @@ def answers() -> dict[str, Any]:
     return {
         "sha256": detector.card.sha256,
         "pictures": {
-            name: {"xyxy": faces.xyxy.astype(float).round(2).tolist(), "label_scores": faces.label_scores.astype(float).round(4).tolist()}
+            name: {
+                "xyxy": faces.xyxy.astype(float).round(2).tolist(),
+                "label_scores": faces.label_scores.astype(float).round(4).tolist(),
+            }
             for name, faces in found.items()
         },
     }

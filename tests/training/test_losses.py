@@ -3,7 +3,7 @@ import torch
 
 from maskwatch.training.assign import assign
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.losses import detection_loss, eiou
+from maskwatch.training.losses import detection_loss, eiou, teacher_loss
 from maskwatch.training.network import Outputs, priors
 from maskwatch.training.samples import Batch
 
@@ -111,3 +111,18 @@ def test_the_loss_falls_when_outputs_follow_their_gradient():
         optimizer.step()
         values.append(float(losses.total.detach()))
     assert values[-1] < 0.25 * values[0]
+
+
+def test_a_teacher_is_imitated_where_it_sees_faces():
+    raw, prior = outputs(1)
+    config = TrainConfig()
+    assert teacher_loss(raw, raw, prior, config).item() == pytest.approx(0, abs=1e-6)
+    seen = Outputs(raw.boxes.clone(), raw.objectness.clone(), raw.labels.clone())
+    seen.objectness[0, 5], seen.labels[0, 5, 0] = 4.0, 4.0
+    student = Outputs(*(tensor.clone().requires_grad_() for tensor in raw))
+    losses = detection_loss(student, batch([], images=1), prior, config, seen)
+    losses.total.backward()
+    assert losses.teacher > 0.1
+    assert student.objectness.grad[0, 5] < 0  # falling loss raises the score
+    assert student.labels.grad[0, 5, 0] < 0
+    assert student.boxes.grad[0, 5].abs().sum() == pytest.approx(0, abs=1e-6)  # the boxes agree already

@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from maskwatch import TrainingError
 from maskwatch.training.config import NetworkConfig
-from maskwatch.training.network import MaskNet, decode, load_yunet, priors
+from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,7 @@ from maskwatch.training.network import MaskNet, decode, load_yunet, priors
         NetworkConfig(),
         NetworkConfig(stride_4=False),
         NetworkConfig(stride_4=False, context_blocks=(0, 0, 0), label_blocks=0),
+        NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0)),
     ],
 )
 @pytest.mark.parametrize("size_hw", [(128, 192), (72, 200), (8, 8)])
@@ -25,7 +29,7 @@ def test_outputs_stand_in_the_order_of_the_priors(config, size_hw):
     assert outputs.boxes.shape == (2, count, 4)
     assert outputs.objectness.shape == (2, count)
     assert outputs.labels.shape == (2, count, 3)
-    assert network.parameter_count() <= 350_000
+    assert config.backbone != "yunet" or network.parameter_count() <= 350_000
 
 
 def test_priors_and_decoding():
@@ -66,3 +70,37 @@ def test_foreign_checkpoints_are_refused(tmp_path: Path):
     torch.save({"state_dict": {"backbone.model0.conv1.weight": torch.zeros(8, 3, 3, 3)}}, path)
     with pytest.raises(TrainingError, match="has shape"):
         load_yunet(network, path)
+
+
+def test_mobilenet_starts_from_keras_weights(shared, astronaut):
+    """Block by block as Keras', once strided convolutions are padded at the right and the bottom as there."""
+    keras = pytest.importorskip("keras")
+    weights = shared / "weights" / "mobilenet_v2_1.0_224_imagenet_notop.weights.h5"
+    network = MaskNet(NetworkConfig(backbone="mobilenet_v2", channels=32)).eval()
+    assert load_mobilenet(network, weights) == 51 + 51 * 4  # all but the last convolution and its norm
+    original = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
+    original.load_weights(weights)
+    picture = torch.from_numpy(astronaut[:224, 100:324].copy()).float()[None]
+    last = original.get_layer("block_16_project_BN").output
+    expected = np.asarray(keras.Model(original.input, last).predict(picture / 127.5 - 1, verbose=0))
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.stride == (2, 2):
+            module.padding = (0, 0)
+            if module is not network.backbone.conv:
+                module.register_forward_pre_hook(lambda _, x: functional.pad(x[0], (0, 1, 0, 1)))
+    with torch.no_grad():
+        x = functional.pad(picture.flip(-1).permute(0, 3, 1, 2) / 127.5 - 1, (0, 1, 0, 1))
+        x = functional.relu6(network.backbone.norm(network.backbone.conv(x)))
+        for stage in network.backbone.stages:
+            x = stage(x)
+    np.testing.assert_allclose(x.permute(0, 2, 3, 1), expected, atol=2e-3)
+
+
+def test_mobilenet_weights_fit_mobilenet_alone(tmp_path):
+    path = tmp_path / "x.weights.h5"
+    with pytest.raises(TrainingError, match="backbone is another one"):
+        load_mobilenet(MaskNet(NetworkConfig()), path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="no weights of Keras' MobileNetV2"):
+        load_mobilenet(MaskNet(NetworkConfig(backbone="mobilenet_v2")), path)

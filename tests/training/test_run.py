@@ -16,7 +16,7 @@ from maskwatch.training.export import export_onnx
 from maskwatch.training.loop import learning_rate, train
 from maskwatch.training.network import MaskNet, decode, priors
 from maskwatch.training.plot import plot_run
-from maskwatch.training.run import RunPaths, card_of, run, split_holdout, start_from
+from maskwatch.training.run import RunPaths, card_of, network_of, run, split_holdout, start_from
 from maskwatch.training.samples import PictureCache, SampleMaker
 
 
@@ -63,7 +63,7 @@ def test_an_interrupted_run_keeps_what_it_learnt(training_images, tiny_config, t
 def test_a_loss_that_is_not_finite_stops_the_run(training_images, tiny_config, tmp_path):
     def poison(network):
         with torch.no_grad():
-            network.stem.conv.weight.fill_(torch.nan)
+            network.backbone.stem.conv.weight.fill_(torch.nan)
 
     with pytest.raises(TrainingError, match="the loss became nan at step 0"):
         train(tiny_config, maker(training_images, tiny_config), tmp_path, start=poison)
@@ -110,6 +110,24 @@ def test_starting_from_our_own_checkpoint(tiny_config, tmp_path):
     assert 0 < start_from(third, tmp_path / "small.pt") < len(first.state_dict())
 
 
+def test_a_student_learns_from_a_teacher(training_images, tiny_config, tmp_path):
+    teacher = NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 0, 0))
+    state = MaskNet(teacher).state_dict()
+    Checkpoint(dataclasses.replace(tiny_config, network=teacher), 7, state).save(tmp_path / "teacher.pt")
+    strides = tiny_config.network.strides
+    seen = []
+    train(
+        tiny_config,
+        maker(training_images, tiny_config),
+        tmp_path,
+        teacher=network_of(tmp_path / "teacher.pt", strides),
+        report=lambda progress: seen.append(progress.teacher),
+    )
+    assert seen[-1] > 0
+    with pytest.raises(TrainingError, match="but the student has"):
+        network_of(tmp_path / "teacher.pt", (8, 16, 32))
+
+
 def test_damaged_checkpoints_are_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"zip?")
     with pytest.raises(TrainingError, match=r"last\.pt: no checkpoint of maskwatch"):
@@ -135,6 +153,8 @@ def test_learning_rate_warms_up_and_falls():
     [
         ({"stepz": 1}, "unknown training option stepz"),
         ({"network": {"depth": 1}}, r"unknown training option network\.depth"),
+        ({"network": {"backbone": "vgg"}}, "yunet or mobilenet_v2"),
+        ({"network": {"channels": 32}}, "must be 64"),
         ({"steps": 0}, "at least 1"),
         ({"sides": [100], "side_shares": [1]}, "no multiples of stride 32"),
         ({"sides": [64], "side_shares": [1, 2]}, "same length"),
@@ -166,11 +186,15 @@ def look(network, bgr):
     return boxes.numpy(), scores.numpy()
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[NetworkConfig(), NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0))],
+    ids=lambda config: config.backbone,
+)
+def exported(request, tmp_path_factory):
     """A network with random statistics, and its ONNX file."""
     torch.manual_seed(0)
-    network = MaskNet(NetworkConfig()).eval()
+    network = MaskNet(request.param).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -229,8 +253,9 @@ def test_the_exported_graph_gives_what_the_network_gives(exported, shape, channe
 def test_the_exported_file_is_small_and_whole(exported):
     import onnx
 
-    _, path = exported
-    assert path.stat().st_size <= 1_500_000
+    network, path = exported
+    assert path.stat().st_size <= 4.4 * network.parameter_count() + 60_000
+    assert network.config.backbone != "yunet" or path.stat().st_size <= 1_500_000
     model = onnx.load(str(path), load_external_data=False)
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     found = Detector(path, DetectOptions(score_threshold=0.9)).detect(np.zeros((100, 50, 3), np.uint8))

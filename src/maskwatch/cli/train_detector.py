@@ -21,7 +21,11 @@ def train_detector(
     ] = None,
     init: Annotated[
         Optional[Path],
-        typer.Option("--init", metavar="FILE", help="Start from yunet_n.pth or one of our checkpoints."),
+        typer.Option(
+            "--init",
+            metavar="FILE",
+            help="Start from yunet_n.pth, MobileNetV2's .weights.h5 or one of our checkpoints.",
+        ),
     ] = None,
     landmark_model: Annotated[
         Optional[Path],
@@ -32,6 +36,10 @@ def train_detector(
     corrections: Annotated[
         Optional[Path],
         typer.Option("--corrections", metavar="FILE", help="JSON that mends labels; see configs/README.md."),
+    ] = None,
+    teacher: Annotated[
+        Optional[Path],
+        typer.Option("--teacher", metavar="FILE", help="Checkpoint of ours to imitate beside the labels."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="PyTorch's threads; 0: all.")] = 0,
 ) -> None:
@@ -76,8 +84,8 @@ def train_detector(
 
         def report(progress: loop.Progress) -> None:
             words = (
-                f"loss {progress.total:.3f} (box {progress.box:.3f}, objectness "
-                f"{progress.objectness:.3f}, label {progress.label:.3f}), {progress.step_s:.2f} s a step"
+                f"loss {progress.total:.3f} (box {progress.box:.3f}, objectness {progress.objectness:.3f}, "
+                f"label {progress.label:.3f}, teacher {progress.teacher:.3f}), {progress.step_s:.2f} s a step"
             )
             bar.update(task, completed=progress.step, description=words)
             if not console.is_terminal:
@@ -94,6 +102,7 @@ def train_detector(
             init=init,
             landmark_model=landmark_model,
             corrections=corrections,
+            teacher=teacher,
             report=report,
             report_holdout=report_holdout,
         )

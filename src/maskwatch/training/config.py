@@ -11,6 +11,7 @@ from typing import Any, Literal
 from maskwatch.errors import OptionError
 
 LARGEST_STRIDE = 32
+YUNET_CHANNELS = 64
 LARGEST_NATIVE_PX = 640.0
 """Larger faces are left to the exported model's second look, at a quarter of the picture's sides."""
 
@@ -20,14 +21,26 @@ class NetworkConfig:
     """Layout of the network; the defaults are the shipped model's.
 
     Attributes:
-        stride_4: a slim level for faces of 8 to 16 px.
+        backbone: "yunet", which is shipped, or "mobilenet_v2", larger, to teach it.
+        channels: width of neck and heads; YuNet's backbone asks for 64.
+        stride_4: a level for faces of 8 to 16 px.
+        slim_channels: its width.
         context_blocks: bottleneck blocks after the stages at strides 8, 16 and 32.
         label_blocks: residual units in each level's label branch.
     """
 
+    backbone: Literal["yunet", "mobilenet_v2"] = "yunet"
+    channels: int = 64
     stride_4: bool = True
+    slim_channels: int = 32
     context_blocks: tuple[int, int, int] = (3, 5, 5)
     label_blocks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.backbone not in ("yunet", "mobilenet_v2"):
+            raise OptionError(f"network.backbone is yunet or mobilenet_v2, not {self.backbone!r}")
+        if self.backbone == "yunet" and self.channels != YUNET_CHANNELS:
+            raise OptionError(f"network.channels must be {YUNET_CHANNELS} with the backbone yunet")
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -69,6 +82,8 @@ class TrainConfig:
         side_shares: how often each of `sides` is drawn.
         set_weights: how often pictures of a data set are drawn, relative to 1.
         loose_sets: data sets whose boxes hold the whole head; see `prepare`.
+        backbone_rate: learning rate of the backbone, relative to the rest; for ImageNet's weights.
+        teacher_loss_weight: how much a teacher's answers count beside the labels, if there is one.
         holdout_share: share of pictures kept out of training, for curves and calibration.
     """
 
@@ -84,12 +99,14 @@ class TrainConfig:
     loose_sets: tuple[str, ...] = ()
     holdout_share: float = 0.04
     learning_rate: float = 2e-3
+    backbone_rate: float = 1.0
     warmup_steps: int = 500
     final_learning_rate_share: float = 0.02
     weight_decay: float = 0.02
     box_loss_weight: float = 5.0
     label_loss_weight: float = 1.0
     objectness_loss_weight: float = 1.0
+    teacher_loss_weight: float = 1.0
     gradient_norm: float = 10.0
     ema_decay: float = 0.9995
     precision: Literal["fp32", "bf16"] = "fp32"

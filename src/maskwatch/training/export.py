@@ -24,16 +24,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
+from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
+from maskwatch.training.blocks import Adapter, ContextBlock, ConvUnit, InvertedResidual, ResidualUnit
 from maskwatch.training.graph import GraphBuilder, value
-from maskwatch.training.network import (
-    LARGEST_LOG_SIZE,
-    ContextBlock,
-    ConvUnit,
-    Head,
-    MaskNet,
-    ResidualUnit,
-    Stem,
-)
+from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
 
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
@@ -86,10 +80,9 @@ def build(network: MaskNet) -> onnx.ModelProto:
 
 def _levels(graph: GraphBuilder, x: str, network: MaskNet) -> list[str]:
     """`MaskNet.levels` for RGB planes: one (B, 8, h, w) a level, finest first."""
-    fine = _sequence(graph, _halved(graph, _stem(graph, x, network.stem)), network.stage_4)
-    features = [_sequence(graph, _halved(graph, fine), network.stage_8)]
-    for stage in (network.stage_16, network.stage_32):
-        features.append(_sequence(graph, _halved(graph, features[-1]), stage))
+    backbone = network.backbone
+    make = _mobilenet if isinstance(backbone, MobileNetBackbone) else _yunet
+    fine, *features = make(graph, x, backbone)
     for index in range(len(features) - 1, -1, -1):
         if index + 1 < len(features):
             above = _doubled(graph, features[index + 1], features[index])
@@ -103,34 +96,70 @@ def _levels(graph: GraphBuilder, x: str, network: MaskNet) -> list[str]:
     return outputs
 
 
+def _yunet(graph: GraphBuilder, x: str, backbone: nn.Module) -> list[str]:
+    """Four feature maps; the stem's input channels are turned round, as the network knows BGR."""
+    assert isinstance(backbone, YuNetBackbone)
+    first = _folded(backbone.stem.conv, backbone.stem.norm)
+    first.weight = nn.Parameter(first.weight.flip(1))
+    x = _module(graph, graph.conv(x, first, activation="Relu"), backbone.stem.unit)
+    features = [_sequence(graph, _halved(graph, x), backbone.stage_4)]
+    for stage in (backbone.stage_8, backbone.stage_16, backbone.stage_32):
+        features.append(_sequence(graph, _halved(graph, features[-1]), stage))
+    return features
+
+
+def _mobilenet(graph: GraphBuilder, x: str, backbone: nn.Module) -> list[str]:
+    """Four feature maps; scaling to −1..1 is folded into the first convolution."""
+    assert isinstance(backbone, MobileNetBackbone)
+    first = copy.deepcopy(_folded(backbone.conv, backbone.norm))
+    assert first.bias is not None
+    first.bias = nn.Parameter(first.bias - first.weight.sum(dim=(1, 2, 3)))
+    first.weight = nn.Parameter(first.weight.flip(1) / 127.5)
+    first.padding = (1, 1)  # of zeros, which stand for the −1 that the network pads with
+    x = graph.conv(x, first, activation="Relu6")
+    features = []
+    for stage in backbone.stages:
+        x = _module(graph, x, stage)
+        features.append(x)
+    pairs = zip(backbone.adapters, features[1:], strict=True)
+    return [features[0], *(_module(graph, x, adapter) for adapter, x in pairs)]
+
+
 def _module(graph: GraphBuilder, x: str, module: nn.Module) -> str:
     """One of the network's blocks, batch norms folded into the convolutions before them."""
     if isinstance(module, ConvUnit):
         x = graph.conv(x, module.pointwise)
-        return graph.conv(x, _folded(module.depthwise, module.norm), relu=module.norm is not None)
+        last = _folded(module.depthwise, module.norm)
+        return graph.conv(x, last, activation=None if module.norm is None else "Relu")
     if isinstance(module, ResidualUnit):
         inner = graph.conv(graph.conv(x, module.pointwise), _folded(module.depthwise, module.norm))
         return graph.op("Relu", graph.op("Add", x, inner))
     if isinstance(module, ContextBlock):
-        inner = graph.conv(x, _folded(module.reduce[0], module.reduce[1]), relu=True)
-        inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), relu=True)
+        inner = graph.conv(x, _folded(module.reduce[0], module.reduce[1]), activation="Relu")
+        inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), activation="Relu")
         return graph.op("Add", x, graph.conv(inner, _folded(module.project, module.norm)))
+    if isinstance(module, Adapter):
+        return graph.conv(x, _folded(module.pointwise, module.norm), activation="Relu")
+    if isinstance(module, InvertedResidual):
+        return _inverted_residual(graph, x, module)
     if isinstance(module, nn.Sequential):
         return _sequence(graph, x, module)
     raise TypeError(f"no ONNX form is known for {type(module).__name__}")
+
+
+def _inverted_residual(graph: GraphBuilder, x: str, block: InvertedResidual) -> str:
+    inner = x
+    if block.expand is not None:
+        inner = graph.conv(inner, _folded(block.expand, block.expand_norm), activation="Relu6")
+    inner = graph.conv(inner, _folded(block.depthwise, block.depthwise_norm), activation="Relu6")
+    inner = graph.conv(inner, _folded(block.project, block.project_norm))
+    return graph.op("Add", x, inner) if block.added else inner
 
 
 def _sequence(graph: GraphBuilder, x: str, modules: nn.Sequential) -> str:
     for module in modules:
         x = _module(graph, x, module)
     return x
-
-
-def _stem(graph: GraphBuilder, x: str, stem: Stem) -> str:
-    """The stem with its input channels turned round: the network knows BGR, pictures are RGB."""
-    first = _folded(stem.conv, stem.norm)
-    first.weight = nn.Parameter(first.weight.flip(1))
-    return _module(graph, graph.conv(x, first, relu=True), stem.unit)
 
 
 def _head(graph: GraphBuilder, x: str, head: nn.Module) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,8 @@ class GraphBuilder:
             self._initializers.append(numpy_helper.from_array(array, self._constants[key]))
         return self._constants[key]
 
-    def conv(self, x: str, layer: nn.Conv2d, *, relu: bool = False) -> str:
-        """A convolution with the layer's weights, and a ReLU behind it if asked for."""
+    def conv(self, x: str, layer: nn.Conv2d, *, activation: Literal["Relu", "Relu6"] | None = None) -> str:
+        """A convolution with the layer's weights, and an activation behind it if asked for."""
         inputs = [x, self.constant(layer.weight.detach().cpu().numpy(), np.float32)]
         if layer.bias is not None:
             inputs.append(self.constant(layer.bias.detach().cpu().numpy(), np.float32))
@@ -54,7 +54,9 @@ class GraphBuilder:
             pads=[*padding, *padding],
             group=layer.groups,
         )
-        return self.op("Relu", x) if relu else x
+        if activation == "Relu6":
+            return self.op("Clip", x, self.constant(0, np.float32), self.constant(6, np.float32))
+        return x if activation is None else self.op(activation, x)
 
     def shape(self, x: str, start: int, end: int) -> str:
         """The dimensions `start` to `end` (exclusive) of `x`, as a vector."""

@@ -19,11 +19,21 @@ from maskwatch.errors import TrainingError
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import Losses, detection_loss
-from maskwatch.training.network import MaskNet, Outputs, priors
+from maskwatch.training.network import MaskNet, priors
 from maskwatch.training.samples import Batch, Batches, SampleMaker
 
 LOG_EVERY_STEPS = 50
-CURVE_COLUMNS = ("step", "learning_rate", "total", "box", "objectness", "label", "positives", "step_s")
+CURVE_COLUMNS = (
+    "step",
+    "learning_rate",
+    "total",
+    "box",
+    "objectness",
+    "label",
+    "teacher",
+    "positives",
+    "step_s",
+)
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
@@ -38,6 +48,7 @@ class Progress:
     box: float
     objectness: float
     label: float
+    teacher: float
     positives: float
     step_s: float
 
@@ -63,12 +74,14 @@ def train(
     run_dir: Path,
     *,
     start: Callable[[MaskNet], object] | None = None,
+    teacher: MaskNet | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     evaluate: Callable[[MaskNet, int], None] = lambda network, step: None,
 ) -> MaskNet:
     """Train from `run_dir`'s last checkpoint, or from scratch, to `config.steps`; give the average.
 
-    `start` initialises a fresh network (a warm start). `report` sees the losses now and then,
+    `start` initialises a fresh network (a warm start); `teacher`, of the same strides, is imitated
+    beside the labels. `report` sees the losses now and then,
     `evaluate` the averaged network every `config.evaluate_every_steps`. Writes `last.pt` and
     `curves.csv` to `run_dir`.
 
@@ -81,9 +94,10 @@ def train(
     network = MaskNet(config.network)
     if start is not None:
         start(network)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _on(device, network)
     average = WeightAverage(network, config.ema_decay)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config.weight_decay), config.learning_rate)
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config), config.learning_rate)
+    teacher = None if teacher is None else _on(device, teacher).eval().requires_grad_(False)
     step = _resume(run_dir / "last.pt", network, average, optimizer)
 
     def save() -> None:
@@ -96,8 +110,8 @@ def train(
     try:
         while step < config.steps:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            losses = _step(network, optimizer, next(batches), config, device)
+                group["lr"] = learning_rate(config, step) * group["share"]
+            losses = _step(network, optimizer, next(batches), config, device, teacher)
             if not torch.isfinite(losses.total):
                 raise TrainingError(
                     f"the loss became {float(losses.total)} at step {step}; lower the learning rate "
@@ -144,21 +158,29 @@ def keep_freed_memory() -> None:
         return  # not glibc: nothing to tune
 
 
+def _on(device: torch.device, network: MaskNet) -> MaskNet:
+    """The network moved to `device`, channels last: on a CPU that trains half as fast again."""
+    moved: MaskNet = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
 def _step(
     network: MaskNet,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     config: TrainConfig,
     device: torch.device,
+    teacher: MaskNet | None,
 ) -> Losses:
     """Forward, backward and one optimiser step."""
     batch = Batch(*(getattr(batch, name).to(device) for name in Batch.__dataclass_fields__))
     images = batch.images.flip(-1).permute(0, 3, 1, 2).float()  # RGB → BGR; already channels-last
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         outputs = network(images)
-    outputs = Outputs(*(value.float() for value in outputs))
+        with torch.no_grad():
+            taught = None if teacher is None else teacher(images)
     prior = priors(images.shape[2], images.shape[3], config.network.strides).to(device)
-    losses = detection_loss(outputs, batch, prior, config)
+    losses = detection_loss(outputs, batch, prior, config, taught)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)
@@ -166,11 +188,17 @@ def _step(
     return losses._replace(total=losses.total.detach())
 
 
-def _parameter_groups(network: MaskNet, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for convolution weights alone, not for biases and norms."""
-    matrices = [p for p in network.parameters() if p.dim() > 1]
-    vectors = [p for p in network.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _parameter_groups(network: MaskNet, config: TrainConfig) -> list[dict[str, object]]:
+    """Weight decay for convolution weights alone, not for biases and norms; the backbone's own rate."""
+    groups = []
+    inside = {id(parameter) for parameter in network.backbone.parameters()}
+    for in_backbone, share in ((True, config.backbone_rate), (False, 1.0)):
+        own = [p for p in network.parameters() if (id(p) in inside) == in_backbone]
+        for decays in (True, False):
+            chosen = [parameter for parameter in own if (parameter.dim() > 1) == decays]
+            decay = config.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "weight_decay": decay, "share": share})
+    return groups
 
 
 def _resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
@@ -209,7 +237,7 @@ def _summarise(recent: list[Losses], step: int, config: TrainConfig, step_s: flo
         steps=config.steps,
         learning_rate=learning_rate(config, step - 1),
         step_s=step_s,
-        **{name: mean(name) for name in ("total", "box", "objectness", "label", "positives")},
+        **{name: mean(name) for name in ("total", "box", "objectness", "label", "teacher", "positives")},
     )
 
 

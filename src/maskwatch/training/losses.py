@@ -17,6 +17,10 @@ SMOOTH_BELOW = 0.1
 """1 − IoU under which the box loss is quadratic."""
 
 
+LEAST_TEACHER_SCORE = 0.1
+"""A teacher's box is learnt from this score on."""
+
+
 class Losses(NamedTuple):
     """Means over the positive priors of one batch; `total` is what is minimised."""
 
@@ -24,11 +28,14 @@ class Losses(NamedTuple):
     box: Tensor
     objectness: Tensor
     label: Tensor
+    teacher: Tensor
     positives: int
 
 
-def detection_loss(outputs: Outputs, batch: Batch, prior: Tensor, config: TrainConfig) -> Losses:
-    """Loss of the raw outputs for one batch at priors (P, 3)."""
+def detection_loss(
+    outputs: Outputs, batch: Batch, prior: Tensor, config: TrainConfig, teacher: Outputs | None = None
+) -> Losses:
+    """Loss of the raw outputs for one batch at priors (P, 3); a teacher's outputs count beside the labels."""
     found = assign(outputs, batch, prior)
     positives = max(1, len(found.face))
     wanted = torch.zeros_like(outputs.objectness)
@@ -50,7 +57,47 @@ def detection_loss(outputs: Outputs, batch: Batch, prior: Tensor, config: TrainC
         + config.objectness_loss_weight * objectness
         + config.label_loss_weight * label
     )
-    return Losses(total, box.detach(), objectness.detach(), label.detach(), len(found.face))
+    distance_to_teacher = torch.zeros_like(total)
+    if teacher is not None:
+        distance_to_teacher = teacher_loss(outputs, teacher, prior, config)
+        total = total + config.teacher_loss_weight * distance_to_teacher
+    return Losses(
+        total,
+        box.detach(),
+        objectness.detach(),
+        label.detach(),
+        distance_to_teacher.detach(),
+        len(found.face),
+    )
+
+
+def teacher_loss(outputs: Outputs, teacher: Outputs, prior: Tensor, config: TrainConfig) -> Tensor:
+    """How far the outputs are from a teacher's at the same priors, where the teacher sees faces.
+
+    Hinton, Vinyals, Dean 2015, for dense outputs: divergence of objectness everywhere and of labels
+    by the teacher's objectness, and the box loss against the teacher's boxes, all by the sum of
+    its scores, which stands for the number of positive priors.
+    """
+    sure = teacher.objectness.sigmoid()
+    score = (sure * teacher.labels.sigmoid().amax(dim=-1)).sqrt()
+    positives = score.sum().clamp(min=1.0)
+    objectness = _divergence(outputs.objectness, teacher.objectness).sum() / positives
+    labels = (_divergence(outputs.labels, teacher.labels).sum(dim=-1) * sure).sum() / positives
+    seen = torch.nonzero(score > LEAST_TEACHER_SCORE, as_tuple=True)
+    boxes = [decode(each.boxes[seen], prior[seen[1]]) for each in (outputs, teacher)]
+    box = (eiou(*boxes)[1] * score[seen]).sum() / positives
+    return (
+        config.box_loss_weight * box
+        + config.objectness_loss_weight * objectness
+        + config.label_loss_weight * labels
+    )
+
+
+def _divergence(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of each entry's two outcomes; 0 where both agree."""
+    chance = wanted.sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(logits, chance, reduction="none")
+    return cross - functional.binary_cross_entropy_with_logits(wanted, chance, reduction="none")
 
 
 def eiou(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,9 @@ def plot_run(curves: Path, holdout: Path, target: Path) -> None:
     FigureCanvasAgg(figure)
     losses, figures = figure.subplots(2, 1, sharex=True)
     rows = _columns(curves)
-    for name in ("total", "box", "objectness", "label"):
-        losses.semilogy(rows["step"], rows[name], label=name)
+    for name in ("total", "box", "objectness", "label", "teacher"):
+        if any(rows[name]):  # without a teacher, its loss is 0 throughout
+            losses.semilogy(rows["step"], rows[name], label=name)
     losses.set_ylabel("loss")
     losses.legend()
     if holdout.is_file():

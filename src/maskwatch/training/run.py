@@ -20,9 +20,10 @@ from maskwatch.training.config import TrainConfig
 from maskwatch.training.corrections import Corrections, corrected, read_corrections
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
-from maskwatch.training.network import MaskNet, load_yunet
+from maskwatch.training.network import MaskNet
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30
 HOLDOUT_COLUMNS = ("step", "map_two", "face_ap", *(f"ap_{name}" for name in LABELS), "calibration_error")
@@ -81,6 +82,7 @@ def run(
     init: Path | None = None,
     landmark_model: Path | None = None,
     corrections: Path | None = None,
+    teacher: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     report_holdout: Callable[[int, Report], None] = lambda step, figures: None,
 ) -> Path:
@@ -88,7 +90,7 @@ def run(
 
     `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
     without which no masks are drawn and unlabelled faces stay unnoticed; `corrections` a file that
-    mends labels. Returns the ONNX file.
+    mends labels; `teacher` a checkpoint of ours to imitate beside the labels. Returns the ONNX file.
 
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
@@ -126,6 +128,7 @@ def run(
         maker,
         paths.folder,
         start=None if init is None else lambda fresh: start_from(fresh, init),
+        teacher=None if teacher is None else network_of(teacher, config.network.strides),
         report=report,
         evaluate=look_at_holdout,
     )
@@ -150,13 +153,15 @@ def measure(model: Path, images: list[LabelledImage]) -> Report:
 
 
 def start_from(network: MaskNet, path: Path) -> int:
-    """Warm start from a YuNet checkpoint or from one of ours; the number of tensors taken over.
+    """Warm start from one of our checkpoints, YuNet's or Keras' MobileNetV2; the number of tensors taken.
 
     From ours, tensors of other shape are left as they are, so a changed layout can start from it.
 
     Raises:
-        TrainingError: it is neither.
+        TrainingError: it is none of them.
     """
+    if path.suffix == ".h5":
+        return load_mobilenet(network, path)
     try:
         checkpoint = Checkpoint.load(path)
     except TrainingError:
@@ -169,6 +174,20 @@ def start_from(network: MaskNet, path: Path) -> int:
     }
     network.load_state_dict({**own, **fitting})
     return len(fitting)
+
+
+def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
+    """The averaged network of one of our checkpoints.
+
+    Raises:
+        TrainingError: it is none, or the network has other strides.
+    """
+    checkpoint = Checkpoint.load(path)
+    network = MaskNet(checkpoint.config.network)
+    if network.config.strides != strides:
+        raise TrainingError(f"{path}: strides {network.config.strides}, but the student has {strides}")
+    network.load_state_dict(checkpoint.average)
+    return network
 
 
 def card_of(network: MaskNet) -> ModelCard:
