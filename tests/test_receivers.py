@@ -130,13 +130,16 @@ class Listener:
         from paho.mqtt.enums import CallbackAPIVersion
 
         self.messages = []
+        self.subscribed = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        self.client.on_subscribe = lambda *_: self.subscribed.set()
+        self.client.on_disconnect = lambda *_: self.subscribed.clear()
         self.client.on_message = lambda client, _, message: self.messages.append(message)
         self.client.reconnect_delay_set(1, 1)
         self.client.connect_async("127.0.0.1", port)
         self.client.loop_start()
-        wait_until(self.client.is_connected)
+        wait_until(self.subscribed.is_set)
 
     def last(self, topic):
         found = [message.payload.decode() for message in self.messages if message.topic == topic]
@@ -188,20 +191,32 @@ def test_a_client_that_dies_is_said_to_be_offline():
         listener.close()
 
 
+class WhileHeard:
+    """Passes events on while the listener is subscribed: a broker forgets what nobody listens to."""
+
+    def __init__(self, receiver, listener):
+        self.name, self.close = receiver.name, receiver.close
+        self._receiver, self._listener = receiver, listener
+
+    def send(self, events):
+        if not self._listener.subscribed.is_set():
+            raise SourceError("nobody listens yet")
+        self._receiver.send(events)
+
+
 def test_mosquitto_killed_in_the_middle_loses_nothing(tmp_path):
     with Broker() as broker:
         listener = Listener(broker.port, "site/events")
-        with Delivery(open_receiver(broker.url), Spool(tmp_path / "spool.db"), patience_s=20) as delivery:
+        receiver = WhileHeard(open_receiver(broker.url), listener)
+        with Delivery(receiver, Spool(tmp_path / "spool.db"), patience_s=20) as delivery:
             for number in range(120):
                 delivery.write(happening(number))
                 if number == 40:
-                    wait_until(lambda: len(listener.messages) > 20)
-                    wait_until(lambda: delivery.waiting == 0)
+                    wait_until(lambda: len(listener.messages) >= 41 and delivery.waiting == 0)
                     broker.kill()
                 if number == 80:
                     wait_until(lambda: delivery.failures > 0)
                     broker.start()
-                    wait_until(listener.client.is_connected)
             wait_until(lambda: delivery.waiting == 0, 40)
         heard = {json.loads(message.payload)["at_s"] for message in listener.messages}
         listener.close()
