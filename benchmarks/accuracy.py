@@ -6,10 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import Aizoo, Ours, Peer, TutorialSsd, UltraLight, YuNet
+from benchmarks import fetched
+from benchmarks.peers import (
+    Aizoo,
+    BlazeFace,
+    Ours,
+    Peer,
+    TutorialPipeline,
+    TutorialSsd,
+    UltraLight,
+    YuNet,
+)
+from benchmarks.plots import thinned
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detections import Detections
+from maskwatch.detector import DEFAULT_MODEL, packaged_models
 from maskwatch.evaluate import Report, evaluate
 
 TIGHT_SETS = ("aizoo", "kaggle853")
@@ -17,11 +29,18 @@ LOOSE_SETS = ("ditface3k", "mawear")
 LOOSE_IOU = 0.3
 
 
-def all_peers(folder: Path, *, threads: int = 1, score_threshold: float = 0.02) -> Iterator[Peer]:
+def all_peers(shared: Path, *, threads: int = 1, score_threshold: float = 0.02) -> Iterator[Peer]:
     """Ours first, then the others."""
-    yield Ours(score_threshold=score_threshold, threads=threads)
+    folder = shared / "peers"
+    for name in sorted(packaged_models(), key=lambda name: name != DEFAULT_MODEL):
+        yield Ours(name, score_threshold=score_threshold, threads=threads)
     for kind in (Aizoo, UltraLight, YuNet, TutorialSsd):
         yield kind(folder, threads=threads, score_threshold=score_threshold)
+    classifier = fetched.tutorial_classifier(shared)
+    yield TutorialPipeline(folder, classifier, threads=threads, score_threshold=score_threshold)
+    model = fetched.blazeface()
+    if model is not None:
+        yield BlazeFace(model, threads=threads, score_threshold=score_threshold)
 
 
 def run(shared: Path) -> dict[str, Any]:
@@ -30,12 +49,15 @@ def run(shared: Path) -> dict[str, Any]:
     pictures = [read_picture(image.path).image for image in labelled]
     figures: dict[str, Any] = {}
     rows = []
-    for peer in all_peers(shared / "peers"):
+    for peer in all_peers(shared):
         found = [peer.detect(picture) for picture in pictures]
         tight = _of_sets(labelled, found, TIGHT_SETS, 0.5)
         loose = {name: _of_sets(labelled, found, (name,), LOOSE_IOU) for name in LOOSE_SETS}
         figures[peer.name] = {
+            "ours": isinstance(peer, Ours),
+            "judges_masks": peer.judges_masks,
             "tight": tight.to_dict(),
+            "curves": {name: thinned(curve.recall, curve.precision) for name, curve in tight.curves.items()},
             **{name: one.to_dict() for name, one in loose.items()},
             **{f"tight {name}": _of_sets(labelled, found, (name,), 0.5).to_dict() for name in TIGHT_SETS},
         }

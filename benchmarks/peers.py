@@ -16,7 +16,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from maskwatch import Detections, DetectOptions, Detector
 from maskwatch.boxes import clip, from_xywh
+from maskwatch.classifier import Classifier, TwoStage
 from maskwatch.frames import Image
+from maskwatch.opencv_faces import OpenCvFaces
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -48,14 +50,23 @@ def suppressed(xyxy: FloatArray, label_scores: FloatArray, iou: float, score: fl
 
 
 class Ours:
-    """maskwatch, pictures at their own size up to 1024 px."""
+    """maskwatch, pictures at their own size up to `max_side` px."""
 
     judges_masks = True
 
-    def __init__(self, model: Path | None = None, *, score_threshold: float = 0.02, threads: int = 1) -> None:
-        options = DetectOptions(score_threshold=score_threshold, threads=threads)
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        score_threshold: float = 0.02,
+        threads: int = 1,
+        max_side: int = 1024,
+    ) -> None:
+        options = DetectOptions(score_threshold=score_threshold, threads=threads, max_side=max_side)
         self._detector = Detector(model, options)
         self.name = self._detector.card.name
+        if max_side < 1024:
+            self.name += f", sides ≤ {max_side}"
 
     def detect(self, image: Image, /) -> Detections:
         """See `Peer`."""
@@ -107,6 +118,12 @@ class Aizoo:
         return suppressed(xyxy, padded, 0.4, self._score_threshold)
 
 
+def cv2_ssd(folder: Path) -> cv2.dnn.Net:
+    """OpenCV's SSD."""
+    model, layout = (str(folder / f"opencv_face_detector{end}") for end in ("_uint8.pb", ".pbtxt"))
+    return cv2.dnn.readNetFromTensorflow(model, layout)
+
+
 class TutorialSsd:
     """The tutorial's face detector: OpenCV's res10 SSD of 300×300, faces only."""
 
@@ -115,8 +132,7 @@ class TutorialSsd:
 
     def __init__(self, folder: Path, *, score_threshold: float = 0.02, threads: int = 1) -> None:
         cv2.setNumThreads(threads)
-        model, layout = (str(folder / f"opencv_face_detector{end}") for end in ("_uint8.pb", ".pbtxt"))
-        self._net = cv2.dnn.readNetFromTensorflow(model, layout)
+        self._net = cv2_ssd(folder)
         self._score_threshold = score_threshold
 
     def detect(self, image: Image, /) -> Detections:
@@ -180,3 +196,68 @@ class UltraLight:
         face, mask = scores[0, :, 1], scores[0, :, 2]
         label_scores = np.stack([mask, face, np.zeros_like(face)], axis=1)
         return suppressed(xyxy, label_scores, 0.3, self._score_threshold)
+
+
+class TutorialPipeline:
+    """The tutorial as a whole: its SSD, then a MobileNetV2 classifier on each crop."""
+
+    name = "tutorial: SSD + MobileNetV2"
+    judges_masks = True
+
+    def __init__(
+        self, folder: Path, classifier: Path, *, score_threshold: float = 0.02, threads: int = 1
+    ) -> None:
+        cv2.setNumThreads(threads)
+        faces = OpenCvFaces(folder / "opencv_face_detector_uint8.pb", score_threshold)
+        self._stages = TwoStage(faces, Classifier(classifier, threads=threads))
+
+    def detect(self, image: Image, /) -> Detections:
+        """See `Peer`."""
+        return self._stages.detect(image)
+
+
+class BlazeFace:
+    """MediaPipe's short-range face detector (Apache-2.0), 128×128, in LiteRT; faces only."""
+
+    name = "BlazeFace short range"
+    judges_masks = False
+    side = 128
+    grids = ((16, 2), (8, 6))
+    """Cells a side, and anchors a cell: strides 8, and three levels of stride 16."""
+
+    def __init__(self, model: Path, *, score_threshold: float = 0.02, threads: int = 1) -> None:
+        self._net = Interpreter(str(model), num_threads=threads)
+        self._net.allocate_tensors()
+        self._input = self._net.get_input_details()[0]["index"]
+        outputs = {entry["name"]: entry["index"] for entry in self._net.get_output_details()}
+        self._boxes, self._scores = outputs["regressors"], outputs["classificators"]
+        self._score_threshold = score_threshold
+        rows = []
+        for cells, count in self.grids:
+            middle = (np.arange(cells) + 0.5) / cells
+            y, x = np.meshgrid(middle, middle, indexing="ij")
+            rows.append(np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), count, axis=0))
+        self._anchors = np.concatenate(rows).astype(np.float32)
+
+    def detect(self, image: Image, /) -> Detections:
+        """See `Peer`; the picture is padded to a square, as MediaPipe does."""
+        height, width = image.shape[:2]
+        side = max(height, width)
+        left, top = (side - width) // 2, (side - height) // 2
+        square = cv2.copyMakeBorder(
+            image, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT
+        )
+        resized = cv2.resize(square, (self.side, self.side), interpolation=cv2.INTER_AREA)
+        self._net.set_tensor(self._input, resized[None].astype(np.float32) / 127.5 - 1)
+        self._net.invoke()
+        raw, logits = self._net.get_tensor(self._boxes)[0], self._net.get_tensor(self._scores)[0, :, 0]
+        score = 1 / (1 + np.exp(-np.clip(logits, -100, 100)))
+        centre, half = raw[:, :2] / self.side + self._anchors, raw[:, 2:4] / self.side / 2
+        xyxy = np.concatenate([centre - half, centre + half], axis=1) * side - [left, top, left, top]
+        label_scores = np.stack([np.zeros_like(score), score, np.zeros_like(score)], axis=1)
+        return suppressed(
+            clip(xyxy.astype(np.float32), (width, height)),
+            label_scores.astype(np.float32),
+            0.3,
+            self._score_threshold,
+        )

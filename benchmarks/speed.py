@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 
 from benchmarks.accuracy import all_peers
+from benchmarks.peers import Aizoo
 from maskwatch.codec import read_picture
 from maskwatch.frames import Image
 
@@ -29,7 +30,7 @@ def run(shared: Path) -> dict[str, Any]:
     crowd = read_picture(max(photos, key=lambda path: path.stat().st_size)).image
     figures: dict[str, Any] = {}
     for threads in (1, 2):
-        peers = list(all_peers(shared / "peers", threads=threads, score_threshold=0.3))
+        peers = list(all_peers(shared, threads=threads, score_threshold=0.3))
         for side in SIDES:
             scale = side / max(crowd.shape[:2])
             picture = cv2.resize(crowd, None, fx=scale, fy=scale).astype("uint8")
@@ -69,7 +70,7 @@ def image_command(shared: Path) -> dict[str, float]:
             if len([path for path in Path(out).rglob("*") if path.is_file()]) != count:
                 raise RuntimeError("a picture was not answered")
     for threads in (1, 2):
-        aizoo = list(all_peers(shared / "peers", threads=threads, score_threshold=0.5))[1]
+        aizoo = Aizoo(shared / "peers", threads=threads, score_threshold=0.5)
         started = time.perf_counter()
         for path in folder.iterdir():
             aizoo.detect(read_picture(path).image)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,11 @@ from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError, OptionError
 from maskwatch.model_card import ModelCard
 
-DEFAULT_MODEL = "maskwatch-small.onnx"
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+DEFAULT_MODEL = "small"
+"""Name of the packaged model that is taken unless another is asked for; see MODEL_CARD.md for why."""
 LARGEST_MODEL_BYTES = 64 * 2**20
 
 
@@ -67,7 +71,7 @@ class Detector:
     def __init__(
         self, model: str | os.PathLike[str] | None = None, options: DetectOptions | None = None
     ) -> None:
-        """Load `model`, an ONNX file; None loads the one in the package."""
+        """Load `model`: an ONNX file, or a name of `packaged_models`; None loads the default one."""
         self.options = options or DetectOptions()
         name, data = _read_model(model)
         settings = onnxruntime.SessionOptions()
@@ -153,15 +157,27 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
+def packaged_models() -> dict[str, Traversable]:
+    """The models in the package by their short names, for example "small"."""
+    folder = resources.files("maskwatch") / "models"
+    prefix, suffix = "maskwatch-", ".onnx"
+    files = {file.name: file for file in folder.iterdir() if file.name.endswith(suffix)}
+    return {name.removeprefix(prefix).removesuffix(suffix): files[name] for name in sorted(files)}
+
+
 def _read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
-    """Name and bytes of a model file."""
-    if model is None:
-        packaged = resources.files("maskwatch") / "models" / DEFAULT_MODEL
-        return DEFAULT_MODEL, packaged.read_bytes()
+    """Name and bytes of a model file, or of a packaged model."""
+    packaged = packaged_models().get(DEFAULT_MODEL if model is None else os.fspath(model))
+    if packaged is not None:
+        return packaged.name, packaged.read_bytes()
+    assert model is not None
     path = Path(model)
     try:
         if path.stat().st_size > LARGEST_MODEL_BYTES:
             raise ModelError(f"{path}: larger than {LARGEST_MODEL_BYTES:,} bytes; that is no maskwatch model")
         return str(path), path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        names = ", ".join(packaged_models())
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); check the path, or name one of {names}"
+        ) from error

@@ -153,6 +153,41 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of each detection that does not lie on an ignored face.
+
+    Attributes:
+        label: (d,) the label given.
+        label_scores: (d, 3).
+        true_label: (d,) the label of the true face it takes, whatever label was given; −1 for none.
+        truths: number of true faces.
+    """
+
+    label: npt.NDArray[np.int8]
+    label_scores: npt.NDArray[np.float32]
+    true_label: npt.NDArray[np.int8]
+    truths: int
+
+
+def outcomes(truths: Sequence[LabelledImage], found: Sequence[Detections], *, iou: float = 0.5) -> Outcomes:
+    """Match every detection with a true face whatever its label, as `Report.face_ap` does."""
+    labels, scores, true_labels, count = [], [], [], 0
+    for truth, one in zip(truths, found, strict=True):
+        case = _Case.of(truth, one, range(len(LABELS)))
+        taken = case.match(iou)
+        matched = taken >= 0
+        true_label = np.full(len(taken), -1, dtype=np.int8)
+        true_label[matched] = truth.faces.label[case.truth_rows[taken[matched]]]
+        counted = ~matched
+        counted[matched] = ~case.ignored[taken[matched]]
+        labels.append(one.label[case.rows][counted])
+        scores.append(one.label_scores[case.rows][counted])
+        true_labels.append(true_label[counted])
+        count += int((~truth.ignore).sum())
+    return Outcomes(np.concatenate(labels), np.concatenate(scores), np.concatenate(true_labels), count)
+
+
 def average_precision(
     truths: Sequence[LabelledImage], found: Sequence[Detections], label: int, iou: float
 ) -> float:

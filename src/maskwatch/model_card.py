@@ -28,6 +28,8 @@ class ModelCard:
         score_threshold: default for faces reported.
         iou_threshold: default for suppression.
         certainty_threshold: a label below this share of the label scores is `uncertain`.
+        target_error: share of wrong labels among the sure ones that this threshold was chosen for; 0: none.
+        calibrated_on: number of held-out detections the scores were calibrated on; 0: they were not.
         parameters: number of trained values.
         trained_on: data sets, and what their licences ask.
         license: SPDX name of the weights' licence.
@@ -48,6 +50,8 @@ class ModelCard:
     trained_on: str
     license: str
     credits: str
+    target_error: float = 0.0
+    calibrated_on: int = 0
     commit: str = ""
     sha256: str = ""
 
@@ -78,13 +82,22 @@ class ModelCard:
                 f"{FORMAT}; install the version it was made with"
             )
         try:
-            values = {key: _read(metadata[f"maskwatch.{key}"], kind) for key, kind in _kinds().items()}
+            values = {
+                key: _read(metadata[f"maskwatch.{key}"], kind)
+                for key, kind in _kinds().items()
+                if f"maskwatch.{key}" in metadata or key not in _OPTIONAL
+            }
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(f"{source}: its metadata card is damaged ({error}); export it again") from error
         card = cls(**values, sha256=sha256)
         if card.labels != LABELS:
             raise ModelError(f"{source}: labels {card.labels}, but maskwatch knows {LABELS}; retrain it")
         return card
+
+
+_OPTIONAL = {
+    field.name for field in dataclasses.fields(ModelCard) if field.default is not dataclasses.MISSING
+}
 
 
 def _kinds() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from maskwatch import DetectOptions, Detector, OptionError, TrainingError
 from maskwatch.boxes import iou
+from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.export import export_onnx
@@ -210,7 +211,7 @@ def exported(request, tmp_path_factory):
             head.box.depthwise.bias[4:].fill_(0.0)
             head.label.depthwise.bias.fill_(0.0)
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(network, card_of(network), path)
+    export_onnx(network, card_of(network, Calibration()), path)
     return network, path
 
 
@@ -260,3 +261,17 @@ def test_the_exported_file_is_small_and_whole(exported):
     assert all(not tensor.external_data for tensor in model.graph.initializer)
     found = Detector(path, DetectOptions(score_threshold=0.9)).detect(np.zeros((100, 50, 3), np.uint8))
     assert len(found) >= 0
+
+
+def test_calibration_moves_scores_and_threshold_together(exported, tmp_path, astronaut):
+    """The same faces in the same order, with scores as `Calibration.apply` gives them."""
+    network, path = exported
+    calibration = Calibration(scale=1.7, shift=-0.6, score_threshold=0.25)
+    export_onnx(network, card_of(network, calibration), tmp_path / "c.onnx", calibration)
+    raw = Detector(path, DetectOptions(score_threshold=0.3)).detect(astronaut)
+    threshold = float(calibration.apply(np.array([0.3]))[0])
+    given = Detector(tmp_path / "c.onnx", DetectOptions(score_threshold=threshold)).detect(astronaut)
+    assert len(raw) == len(given) > 0
+    np.testing.assert_allclose(given.xyxy, raw.xyxy, atol=1e-3)
+    np.testing.assert_allclose(given.label_scores, calibration.apply(raw.label_scores), atol=1e-4)
+    assert Detector(tmp_path / "c.onnx").card.score_threshold == 0.25

@@ -9,7 +9,9 @@ import typer
 
 Model = Annotated[
     Optional[Path],
-    typer.Option("--model", metavar="FILE", help="Detector as an ONNX file; the packaged one by default."),
+    typer.Option(
+        "--model", metavar="MODEL", help="A packaged detector, nano or small (default), or an ONNX file."
+    ),
 ]
 Classifier = Annotated[
     Optional[Path],

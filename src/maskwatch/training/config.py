@@ -21,6 +21,7 @@ class NetworkConfig:
     """Layout of the network; the defaults are the shipped model's.
 
     Attributes:
+        name: what the model is called: "maskwatch-" and this.
         backbone: "yunet", which is shipped, or "mobilenet_v2", larger, to teach it.
         channels: width of neck and heads; YuNet's backbone asks for 64.
         stride_4: a level for faces of 8 to 16 px.
@@ -29,6 +30,7 @@ class NetworkConfig:
         label_blocks: residual units in each level's label branch.
     """
 
+    name: str = "small"
     backbone: Literal["yunet", "mobilenet_v2"] = "yunet"
     channels: int = 64
     stride_4: bool = True

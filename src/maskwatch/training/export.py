@@ -26,6 +26,7 @@ from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
 from maskwatch.training.blocks import Adapter, ContextBlock, ConvUnit, InvertedResidual, ResidualUnit
+from maskwatch.training.calibration import LEAST_SCORE, Calibration
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
 
@@ -35,9 +36,11 @@ COARSE_FACTOR = 4
 COARSE_LEAST_PX = 96.0
 
 
-def export_onnx(network: MaskNet, card: ModelCard, path: Path) -> None:
+def export_onnx(
+    network: MaskNet, card: ModelCard, path: Path, calibration: Calibration | None = None
+) -> None:
     """Write `network` with its card to `path` as one self-contained ONNX file."""
-    model = build(network)
+    model = build(network, calibration or Calibration())
     model.doc_string = "Face detector with three mask labels; see metadata_props."
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
@@ -47,7 +50,7 @@ def export_onnx(network: MaskNet, card: ModelCard, path: Path) -> None:
     partial.replace(path)
 
 
-def build(network: MaskNet) -> onnx.ModelProto:
+def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     """The whole graph: both looks, decoding, and suppression over all labels together."""
     network = copy.deepcopy(network).eval().cpu()
     graph = GraphBuilder()
@@ -62,7 +65,7 @@ def build(network: MaskNet) -> onnx.ModelProto:
             raw.append(graph.op("Reshape", level, graph.constant([0, 0, -1])))
             priors.append(_priors(graph, level, stride * factor, least_px))
     boxes, scores = _decode(graph, graph.op("Concat", *raw, axis=2), graph.op("Concat", *priors, axis=1))
-    _suppress(graph, boxes, scores)
+    _suppress(graph, boxes, scores, calibration)
     return graph.model(
         [
             value("images", np.uint8, ["batch", "height", "width", "channels"]),
@@ -220,14 +223,28 @@ def _decode(graph: GraphBuilder, raw: str, priors: str) -> tuple[str, str]:
     return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
 
 
-def _suppress(graph: GraphBuilder, boxes: str, scores: str) -> None:
-    """Non-maximum suppression of all labels together, and the outputs of the faces it keeps."""
+def _suppress(graph: GraphBuilder, boxes: str, scores: str, calibration: Calibration) -> None:
+    """Non-maximum suppression of all labels together, and the outputs of the faces it keeps.
+
+    Only those are calibrated, and the threshold is taken back to what the network means by it.
+    """
     best = graph.op("ReduceMax", scores, graph.constant([1]), keepdims=1)
-    thresholds = ("max_detections", "iou_threshold", "score_threshold")
+    scale, shift = calibration.scale, calibration.shift
+    raw_threshold = _platt(graph, "score_threshold", 1 / scale, -shift / scale)
+    thresholds = ("max_detections", "iou_threshold", raw_threshold)
     kept = graph.op("NonMaxSuppression", boxes, best, *thresholds)  # rows: picture, 0, prior
     picture = graph.op("Gather", kept, graph.constant([0]), axis=1)
     graph.op("Squeeze", picture, graph.constant([1]), name="image_index")
     places = graph.op("Gather", kept, graph.constant([0, 2]), axis=1)
     graph.op("GatherND", boxes, places, name="xyxy")
     by_prior = graph.op("Transpose", scores, perm=[0, 2, 1])
-    graph.op("GatherND", by_prior, places, name="label_scores")
+    _platt(graph, graph.op("GatherND", by_prior, places), scale, shift, name="label_scores")
+
+
+def _platt(graph: GraphBuilder, score: str, scale: float, shift: float, name: str | None = None) -> str:
+    """`Calibration.apply`."""
+    low, high = (graph.constant(value, np.float32) for value in (LEAST_SCORE, 1 - LEAST_SCORE))
+    kept = graph.op("Clip", score, low, high)
+    odds = graph.op("Div", kept, graph.op("Sub", graph.constant(1, np.float32), kept))
+    scaled = graph.op("Mul", graph.op("Log", odds), graph.constant(scale, np.float32))
+    return graph.op("Sigmoid", graph.op("Add", scaled, graph.constant(shift, np.float32)), name=name)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
 from maskwatch.evaluate import Report, evaluate
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
+from maskwatch.training.calibration import Calibration, calibrate
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.corrections import Corrections, corrected, read_corrections
@@ -107,9 +109,6 @@ def run(
     prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
     maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
 
-    def export(network: MaskNet) -> None:
-        export_onnx(network, card_of(network), paths.model)
-
     holdout = [
         corrected(image, mended.get(image.path.name, ()))[0]
         for image in holdout
@@ -117,7 +116,7 @@ def run(
     ]
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
-        export(network)
+        export_onnx(network, card_of(network, Calibration()), paths.model)
         if holdout:
             figures = measure(paths.model, holdout)
             _append_holdout(paths.holdout, step, figures)
@@ -132,7 +131,7 @@ def run(
         report=report,
         evaluate=look_at_holdout,
     )
-    export(network)
+    export_calibrated(network, holdout, paths.model)
     Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
     return paths.model
 
@@ -148,8 +147,23 @@ def split_holdout(
 
 def measure(model: Path, images: list[LabelledImage]) -> Report:
     """Figures of an exported model on labelled pictures, at their own size up to 1024 px."""
+    return evaluate(images, _all_faces(model, images))
+
+
+def export_calibrated(network: MaskNet, holdout: list[LabelledImage], model: Path) -> Calibration:
+    """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
+    calibration = Calibration()
+    export_onnx(network, card_of(network, calibration), model)
+    if holdout:
+        calibration = calibrate(holdout, _all_faces(model, holdout))
+        export_onnx(network, card_of(network, calibration), model, calibration)
+    return calibration
+
+
+def _all_faces(model: Path, images: list[LabelledImage]) -> list[Detections]:
+    """Faces down to a low score, as whole precision-recall curves ask for."""
     detector = Detector(model, DetectOptions(score_threshold=0.02))
-    return evaluate(images, [detector.detect(image.path) for image in images])
+    return [detector.detect(image.path) for image in images]
 
 
 def start_from(network: MaskNet, path: Path) -> int:
@@ -190,17 +204,19 @@ def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     return network
 
 
-def card_of(network: MaskNet) -> ModelCard:
+def card_of(network: MaskNet, calibration: Calibration) -> ModelCard:
     """The card of a freshly trained network."""
     return ModelCard(
-        name="maskwatch-small",
+        name=f"maskwatch-{network.config.name}",
         version="1",
         labels=LABELS,
         strides=network.config.strides,
         size_multiple=SIZE_MULTIPLE,
-        score_threshold=0.4,
+        score_threshold=calibration.score_threshold,
         iou_threshold=0.45,
-        certainty_threshold=0.6,
+        certainty_threshold=calibration.certainty_threshold,
+        target_error=calibration.target_error,
+        calibrated_on=calibration.detections,
         parameters=network.parameter_count(),
         trained_on="see MODEL_CARD.md",
         license="Apache-2.0",

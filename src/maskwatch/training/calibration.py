@@ -1,0 +1,122 @@
+"""Make scores mean what they say: fitted on pictures kept out of training, written into the model.
+
+A score is to be the share of such detections that are right (Guo et al. 2017). Platt's map
+(Platt 1999), score → σ(scale · logit(score) + shift), is fitted to the held-out detections; as it
+rises, it changes no ranking. The thresholds of the model card are taken from the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwatch.datasets import LabelledImage
+from maskwatch.detections import Detections
+from maskwatch.evaluate import outcomes
+
+FloatArray = npt.NDArray[np.float64]
+LEAST_SCORE = 1e-4
+"""Scores are kept this far from 0 and 1 before their logits are taken."""
+_NEWTON_ROUNDS = 50
+_PRIOR_WEIGHT = 4.0
+"""How many made-up detections hold the map to the identity where there are few real ones."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt's map and the thresholds that go with it; the default changes nothing.
+
+    Attributes:
+        scale, shift: of the map; `scale` is above 0.
+        score_threshold: faces from this calibrated score on are reported.
+        certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
+        target_error: share of wrong labels that the certainty threshold allows.
+        detections: number of held-out detections it was fitted to; 0 for the default.
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+    score_threshold: float = 0.4
+    certainty_threshold: float = 0.6
+    target_error: float = 0.0
+    detections: int = 0
+
+    def apply(self, score: npt.NDArray[np.floating]) -> FloatArray:
+        """Calibrated scores of raw ones."""
+        return sigmoid(self.scale * logit(score) + self.shift)
+
+
+def logit(score: npt.NDArray[np.floating]) -> FloatArray:
+    """Log-odds of scores, which are kept off 0 and 1."""
+    kept = np.clip(score.astype(np.float64), LEAST_SCORE, 1 - LEAST_SCORE)
+    return np.log(kept / (1 - kept))
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """Scores of log-odds."""
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def calibrate(
+    truths: Sequence[LabelledImage], found: Sequence[Detections], *, target_error: float = 0.01
+) -> Calibration:
+    """Fit to uncalibrated detections `found`, down to a low score, of held-out pictures.
+
+    The score threshold is the one with the best F1; the certainty threshold the lowest at which
+    at most `target_error` of the labels that are not `uncertain` are wrong. Without both right and
+    wrong detections there is nothing to learn from, and the default is given.
+    """
+    seen = outcomes(truths, found)
+    score, right = seen.label_scores.max(axis=1, initial=0), seen.label == seen.true_label
+    if right.all() or not right.any():
+        return Calibration()
+    scale, shift = _platt(logit(score), right)
+    fitted = Calibration(scale, shift)
+    threshold = _best_f1(fitted.apply(score), right, seen.truths)
+    on_faces = (fitted.apply(score) >= threshold) & (seen.true_label >= 0)
+    calibrated = fitted.apply(seen.label_scores[on_faces])
+    share = calibrated.max(axis=1, initial=0) / calibrated.sum(axis=1)
+    return Calibration(
+        scale=scale,
+        shift=shift,
+        score_threshold=threshold,
+        certainty_threshold=_certainty(share, right[on_faces], target_error),
+        target_error=target_error,
+        detections=len(score),
+    )
+
+
+def _platt(x: FloatArray, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Scale and shift of the likeliest map, by Newton's method; a weak prior holds them near 1 and 0."""
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    weights = np.array([1.0, 0.0])
+    start = weights.copy()
+    for _ in range(_NEWTON_ROUNDS):
+        expected = sigmoid(design @ weights)
+        gradient = design.T @ (expected - right) + _PRIOR_WEIGHT * (weights - start)
+        curvature = (design * (expected * (1 - expected))[:, None]).T @ design + _PRIOR_WEIGHT * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return max(float(weights[0]), 0.05), float(weights[1])
+
+
+def _best_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> float:
+    """The score, in steps of 0.05, from which detections have the best F1."""
+    choices = np.arange(1, 20) / 20
+    kept = [score >= choice for choice in choices]
+    f1 = [2 * (right & keep).sum() / max(keep.sum() + truths, 1) for keep in kept]
+    return float(choices[int(np.argmax(f1))])
+
+
+def _certainty(share: FloatArray, right: npt.NDArray[np.bool_], target_error: float) -> float:
+    """The lowest share, in steps of 0.01, at which at most `target_error` of the sure labels are wrong."""
+    for choice in np.arange(34, 100) / 100:
+        sure = share >= choice
+        if (sure & ~right).sum() <= target_error * sure.sum():
+            return float(choice)
+    return 0.99

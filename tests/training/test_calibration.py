@@ -1,0 +1,63 @@
+"""Scores that mean what they say: the fit on made-up outcomes with a known truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskwatch.datasets import LabelledImage
+from maskwatch.detections import Detections
+from maskwatch.training.calibration import Calibration, calibrate, logit, sigmoid
+
+
+def pictures(count, *, scale, shift, wrong_label=0.0, seed=0):
+    """One face a picture, found with a score s and right with the chance σ(scale · logit(s) + shift)."""
+    rng = np.random.default_rng(seed)
+    box = np.array([[10, 10, 50, 50]], np.float32)
+    truths, found = [], []
+    for _ in range(count):
+        score = rng.uniform(0.05, 0.95)
+        hit = rng.random() < sigmoid(scale * logit(np.array([score])) + shift)[0]
+        sure = rng.random() < 0.8
+        other = 0.02 if sure else rng.uniform(0.6, 0.9) * score
+        swapped = not sure and rng.random() < wrong_label
+        faces = Detections(xyxy=box, score=np.ones(1, np.float32), label=np.array([int(swapped)], np.int8))
+        truths.append(LabelledImage(Path("x"), (100, 100), faces, np.array([False])))
+        found.append(
+            Detections(
+                xyxy=box if hit else box + 45,
+                score=np.array([score], np.float32),
+                label=np.array([0], np.int8),
+                label_scores=np.array([[score, other, 0.0]], np.float32),
+            )
+        )
+    return truths, found
+
+
+def test_the_map_that_made_the_outcomes_is_found():
+    fitted = calibrate(*pictures(4000, scale=1.8, shift=0.7))
+    assert fitted.scale == pytest.approx(1.8, abs=0.2)
+    assert fitted.shift == pytest.approx(0.7, abs=0.2)
+    assert fitted.detections == 4000
+
+
+def test_labels_that_are_often_wrong_become_uncertain():
+    fitted = calibrate(*pictures(3000, scale=2.0, shift=2.0, wrong_label=0.5), target_error=0.01)
+    # sure labels have a share above 0.95, the doubtful ones far less
+    assert 0.55 < fitted.certainty_threshold < 0.95
+    assert fitted.target_error == 0.01
+    never_wrong = calibrate(*pictures(3000, scale=2.0, shift=2.0, wrong_label=0.0), target_error=0.2)
+    assert never_wrong.certainty_threshold < fitted.certainty_threshold
+
+
+def test_without_mistakes_there_is_nothing_to_learn():
+    truths, found = pictures(5, scale=1.0, shift=50.0)
+    assert calibrate(truths, found) == Calibration()
+
+
+def test_scores_keep_their_order_and_their_range():
+    score = np.linspace(0, 1, 101)
+    given = Calibration(scale=2.3, shift=-1.0).apply(score)
+    assert (np.diff(given[1:-1]) > 0).all()
+    assert given.min() > 0
+    assert given.max() < 1
