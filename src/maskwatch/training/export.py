@@ -64,8 +64,9 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         for level, stride in zip(levels, network.config.strides, strict=True):
             raw.append(graph.op("Reshape", level, graph.constant([0, 0, -1])))
             priors.append(_priors(graph, level, stride * factor, least_px))
-    boxes, scores = _decode(graph, graph.op("Concat", *raw, axis=2), graph.op("Concat", *priors, axis=1))
-    _suppress(graph, boxes, scores, calibration)
+    everything, cells = graph.op("Concat", *raw, axis=2), graph.op("Concat", *priors, axis=1)
+    faces = _decode(graph, *_likely(graph, everything, cells, calibration))
+    _suppress(graph, *faces, calibration)
     return graph.model(
         [
             value("images", np.uint8, ["batch", "height", "width", "channels"]),
@@ -204,41 +205,69 @@ def _priors(graph: GraphBuilder, level: str, stride: int, least_px: float) -> st
     return graph.op("Concat", corner, fixed, axis=0)
 
 
-def _decode(graph: GraphBuilder, raw: str, priors: str) -> tuple[str, str]:
-    """Boxes (B, P, 4) px and label scores (B, 3, P) of raw outputs (B, 8, P) at priors (4, P)."""
-    corner, stride = (graph.slice(priors, [k], [end], [0]) for k, end in ((0, 2), (2, 3)))
+def _likely(graph: GraphBuilder, raw: str, priors: str, calibration: Calibration) -> tuple[str, str, str]:
+    """Of raw outputs (B, 8, P) at priors (4, P) the k above the score threshold: few, so the rest is cheap.
+
+    Gives their raw values (k, 8), priors (k, 4) and pictures (k, 1).
+    """
+    chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
+    label = graph.op("ReduceMax", graph.slice(chances, [1], [4], [1]), graph.constant([1]), keepdims=1)
+    best = graph.op("Mul", label, graph.slice(chances, [0], [1], [1]))  # a score's square
+    threshold = _raw_threshold(graph, calibration)
+    above = graph.op("Greater", best, graph.op("Mul", threshold, threshold))
+    found = graph.op("NonZero", graph.op("Squeeze", above, graph.constant([1])))  # (2, k): picture, prior
+    picture, prior = (graph.slice(found, [row], [row + 1], [0]) for row in (0, 1))
+    places = graph.op("Transpose", found, perm=[1, 0])
+    values = graph.op("GatherND", graph.op("Transpose", raw, perm=[0, 2, 1]), places)
+    own = graph.op("Gather", priors, graph.op("Squeeze", prior, graph.constant([0])), axis=1)
+    return values, graph.op("Transpose", own, perm=[1, 0]), graph.op("Transpose", picture, perm=[1, 0])
+
+
+def _decode(graph: GraphBuilder, raw: str, priors: str, picture: str) -> tuple[str, str, str]:
+    """Boxes (k, 4) px, label scores (k, 3) and pictures (k, 1) of raw outputs (k, 8) at priors (k, 4)."""
+    corner, stride = (graph.slice(priors, [first], [end], [1]) for first, end in ((0, 2), (2, 3)))
     centre = graph.op("Add", graph.op("Mul", graph.slice(raw, [0], [2], [1]), stride), corner)
     largest = graph.constant(LARGEST_LOG_SIZE, np.float32)
     log_size = graph.op("Min", graph.slice(raw, [2], [4], [1]), largest)
     size = graph.op("Mul", graph.op("Exp", log_size), stride)
     half = graph.op("Mul", size, graph.constant(0.5, np.float32))
-    sides = graph.op("Concat", graph.op("Sub", centre, half), graph.op("Add", centre, half), axis=1)
-    boxes = graph.op("Transpose", sides, perm=[0, 2, 1])
+    boxes = graph.op("Concat", graph.op("Sub", centre, half), graph.op("Add", centre, half), axis=1)
 
-    likely = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
-    objectness, labels = graph.slice(likely, [0], [1], [1]), graph.slice(likely, [1], [4], [1])
+    chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
+    objectness, labels = graph.slice(chances, [0], [1], [1]), graph.slice(chances, [1], [4], [1])
     scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
     area = graph.op("ReduceProd", size, graph.constant([1]), keepdims=1)
-    fits = graph.op("GreaterOrEqual", area, graph.slice(priors, [3], [4], [0]))
-    return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
+    fits = graph.op("GreaterOrEqual", area, graph.slice(priors, [3], [4], [1]))
+    return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT)), picture
 
 
-def _suppress(graph: GraphBuilder, boxes: str, scores: str, calibration: Calibration) -> None:
+def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibration: Calibration) -> None:
     """Non-maximum suppression of all labels together, and the outputs of the faces it keeps.
 
-    Only those are calibrated, and the threshold is taken back to what the network means by it.
+    What the operator calls classes are the pictures of the batch here: boxes of different ones
+    never suppress each other. Only what is kept is calibrated.
     """
+    batch = graph.op("Squeeze", graph.shape("images", 0, 1))
+    numbers = graph.op("Range", graph.constant(0), batch, graph.constant(1))
+    column = graph.op("Unsqueeze", numbers, graph.constant([1]))
     best = graph.op("ReduceMax", scores, graph.constant([1]), keepdims=1)
-    scale, shift = calibration.scale, calibration.shift
-    raw_threshold = _platt(graph, "score_threshold", 1 / scale, -shift / scale)
-    thresholds = ("max_detections", "iou_threshold", raw_threshold)
-    kept = graph.op("NonMaxSuppression", boxes, best, *thresholds)  # rows: picture, 0, prior
-    picture = graph.op("Gather", kept, graph.constant([0]), axis=1)
-    graph.op("Squeeze", picture, graph.constant([1]), name="image_index")
-    places = graph.op("Gather", kept, graph.constant([0, 2]), axis=1)
-    graph.op("GatherND", boxes, places, name="xyxy")
-    by_prior = graph.op("Transpose", scores, perm=[0, 2, 1])
-    _platt(graph, graph.op("GatherND", by_prior, places), scale, shift, name="label_scores")
+    own = graph.op("Equal", graph.op("Transpose", picture, perm=[1, 0]), column)
+    ranked = graph.op("Where", own, graph.op("Transpose", best, perm=[1, 0]), graph.constant(0, np.float32))
+    front = graph.constant([0])
+    inputs = [graph.op("Unsqueeze", x, front) for x in (boxes, ranked)]
+    thresholds = ("max_detections", "iou_threshold", _raw_threshold(graph, calibration))
+    kept = graph.op("NonMaxSuppression", *inputs, *thresholds)  # rows: 0, picture, candidate
+    axis = graph.constant([1])
+    graph.op("Squeeze", graph.slice(kept, [1], [2], [1]), axis, name="image_index")
+    row = graph.op("Squeeze", graph.slice(kept, [2], [3], [1]), axis)
+    graph.op("Gather", boxes, row, axis=0, name="xyxy")
+    given = graph.op("Gather", scores, row, axis=0)
+    _platt(graph, given, calibration.scale, calibration.shift, name="label_scores")
+
+
+def _raw_threshold(graph: GraphBuilder, calibration: Calibration) -> str:
+    """The score threshold as the network means it, before calibration."""
+    return _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
 
 
 def _platt(graph: GraphBuilder, score: str, scale: float, shift: float, name: str | None = None) -> str:
