@@ -7,6 +7,7 @@ import pytest
 
 from maskwatch import Detections, DetectOptions, Detector, ImageError, ModelError, OptionError
 from maskwatch.boxes import iou
+from maskwatch.detector import DEFAULT_MODEL, DEVICES, packaged_models
 from maskwatch.synthesis import draw_mask
 from tests.conftest import jpeg
 
@@ -158,3 +159,27 @@ def test_a_card_survives_its_metadata_and_says_when_it_does_not_fit(detector):
 def test_unreadable_pictures_raise_in_a_batch_too(detector, astronaut):
     with pytest.raises(ImageError, match="is empty"):
         detector.detect([astronaut, b""])
+
+
+def test_devices_are_checked_before_the_model_is_loaded():
+    with pytest.raises(OptionError, match="device 'tpu' is unknown; choose one of cpu, cuda"):
+        DetectOptions(device="tpu")
+    absent = next(name for name in ("directml", "coreml", "cuda", "openvino") if not _has(name))
+    with pytest.raises(OptionError, match=f"device '{absent}': this onnxruntime does not bring it"):
+        Detector(options=DetectOptions(device=absent))
+
+
+def _has(device):
+    import onnxruntime
+
+    return DEVICES[device] in onnxruntime.get_available_providers()
+
+
+def test_packaged_models_have_names(tiny):
+    names = packaged_models()
+    assert DEFAULT_MODEL in names
+    for name in names:
+        assert Detector(name).card.name == f"maskwatch-{name}"
+    assert Detector().card == Detector(DEFAULT_MODEL).card
+    with pytest.raises(ModelError, match=f"name one of .*{DEFAULT_MODEL}"):
+        Detector("medium")

@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "small"
 """Name of the packaged model that is taken unless another is asked for; see MODEL_CARD.md for why."""
 LARGEST_MODEL_BYTES = 64 * 2**20
+DEVICES = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""What a network can run on, and what onnxruntime calls it."""
+_WHEELS = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "openvino": "onnxruntime-openvino"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class DetectOptions:
             not blown up.
         max_detections: most faces reported for one picture.
         threads: threads of one inference; 0 lets onnxruntime use all cores.
+        device: what the network runs on: cpu, cuda, directml, coreml or openvino; operators that a device
+            does not know run on the CPU. All but cpu need a wheel of onnxruntime that brings them.
 
     Raises:
         OptionError: a value is out of range.
@@ -50,6 +61,7 @@ class DetectOptions:
     max_side: int = 1024
     max_detections: int = 1000
     threads: int = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "iou_threshold", "certainty_threshold"):
@@ -59,6 +71,8 @@ class DetectOptions:
         for name, least in (("max_side", 32), ("max_detections", 1), ("threads", 0)):
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.device not in DEVICES:
+            raise OptionError(f"device {self.device!r} is unknown; choose one of {', '.join(DEVICES)}")
 
 
 class Detector:
@@ -66,6 +80,7 @@ class Detector:
 
     Raises:
         ModelError: the model file is missing, damaged, too large or no maskwatch model.
+        OptionError: this machine's onnxruntime does not know the device asked for.
     """
 
     def __init__(
@@ -77,8 +92,9 @@ class Detector:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = self.options.threads
         settings.log_severity_level = 3
+        providers = _providers(self.options)
         try:
-            self._session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(data, settings, providers=providers)
         except Exception as error:  # onnxruntime's errors share no base but Exception
             raise ModelError(f"{name}: cannot be loaded as an ONNX model ({error})") from error
         metadata = self._session.get_modelmeta().custom_metadata_map
@@ -155,6 +171,17 @@ class Detector:
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
+
+
+def _providers(options: DetectOptions) -> list[str]:
+    """The device asked for and, behind it, the CPU, as onnxruntime calls them."""
+    provider = DEVICES[options.device]
+    known = onnxruntime.get_available_providers()
+    if provider not in known:
+        wheel = _WHEELS.get(options.device)
+        way = f"install {wheel} in its place" if wheel else "it comes with onnxruntime on macOS alone"
+        raise OptionError(f"device {options.device!r}: this onnxruntime does not bring it; {way}")
+    return list(dict.fromkeys([provider, DEVICES["cpu"]]))
 
 
 def packaged_models() -> dict[str, Traversable]:

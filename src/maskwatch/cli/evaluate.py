@@ -32,6 +32,7 @@ def evaluate(
     ] = None,
     model: options.Model = None,
     max_side: options.MaxSide = 1024,
+    device: options.Device = "cpu",
     quiet: options.Quiet = False,
 ) -> None:
     """Measure a detector: average precision, recall by face size, confusion, calibration.
@@ -59,7 +60,9 @@ def evaluate(
                 f"{data}: no set {', '.join(sorted(wanted - known))}; it has {', '.join(sorted(known))}"
             )
         images = [image for image in images if image.set_name in wanted]
-    detector = Detector(model, DetectOptions(score_threshold=0.02, max_side=max_side, threads=1))
+    detector = Detector(
+        model, DetectOptions(score_threshold=0.02, max_side=max_side, threads=1, device=device)
+    )
     console = Console(stderr=True)
     found = ordered_map(lambda image: detector.detect(image.path), images, workers=2)
     shown = track(found, "Detecting", len(images), console=console, disable=quiet or not console.is_terminal)

@@ -38,6 +38,7 @@ def image(
     model: options.Model = None,
     classifier: options.Classifier = None,
     face_detector: options.FaceDetector = None,
+    device: options.Device = "cpu",
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,7 +58,9 @@ def image(
     from maskwatch.sources.images import find_images
     from maskwatch.summary import Summary
 
-    detect_options = DetectOptions(score_threshold=score_threshold, max_side=max_side, threads=1)
+    detect_options = DetectOptions(
+        score_threshold=score_threshold, max_side=max_side, threads=1, device=device
+    )
     detector = load_stages(model, detect_options, classifier, face_detector)
     files = find_images(paths)
     copies = AnnotatedImages(output, files, annotated=annotated, blur=blur, crops=save_crops)

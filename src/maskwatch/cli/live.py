@@ -90,6 +90,7 @@ def live(
     model: options.Model = None,
     classifier: options.Classifier = None,
     face_detector: options.FaceDetector = None,
+    device: options.Device = "cpu",
     quiet: options.Quiet = False,
 ) -> None:
     """Watch cameras: who wears a mask, since when, and what to be told of.
@@ -108,7 +109,9 @@ def live(
 
     if aggregate_only and (record or window):
         raise OptionError("--aggregate-only shows and keeps no pictures; leave out --record and --window")
-    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
+    detector, track_options = load_tracking(
+        model, score_threshold, max_side, classifier, face_detector, device=device
+    )
     watch_options = WatchOptions(
         rules=read_rules(rules) if rules else Rules(),
         track=track_options,

@@ -31,6 +31,10 @@ MaxSide = Annotated[
     int,
     typer.Option("--max-side", metavar="PX", help="Scale larger pictures down to this side; never up."),
 ]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="cpu, cuda, directml, coreml or openvino; see the docs."),
+]
 Threads = Annotated[
     int,
     typer.Option("--threads", metavar="N", help="Pictures at work at the same time; 0: one a core."),

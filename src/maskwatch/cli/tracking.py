@@ -17,16 +17,17 @@ def load_tracking(
     max_side: int,
     classifier: Path | None = None,
     face_detector: Path | None = None,
+    *,
+    device: str = "cpu",
 ) -> tuple[Detector | TwoStage, TrackOptions]:
     """Load the detector with a low threshold: weak faces may go on with a track but start none."""
     from maskwatch.cli.stages import load_stages
     from maskwatch.detector import DetectOptions
     from maskwatch.tracker import WEAK_SCORE, TrackOptions
 
-    options = DetectOptions(score_threshold=score_threshold, max_side=max_side, threads=1)
     sure = score_threshold
-    if sure is None or sure > WEAK_SCORE:
-        options = DetectOptions(score_threshold=WEAK_SCORE, max_side=max_side, threads=1)
+    weak = WEAK_SCORE if sure is None or sure > WEAK_SCORE else sure
+    options = DetectOptions(score_threshold=weak, max_side=max_side, threads=1, device=device)
     detector = load_stages(model, options, classifier, face_detector)
     if sure is None:
         # OpenCV's cards state the threshold they run at, which is the weak one here

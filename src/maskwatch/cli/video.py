@@ -54,6 +54,7 @@ def video(
     model: options.Model = None,
     classifier: options.Classifier = None,
     face_detector: options.FaceDetector = None,
+    device: options.Device = "cpu",
     threads: options.Threads = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -73,7 +74,9 @@ def video(
     from maskwatch.rules_file import read_rules
     from maskwatch.sinks.lines import JsonLines, open_events
 
-    detector, track_options = load_tracking(model, score_threshold, max_side, classifier, face_detector)
+    detector, track_options = load_tracking(
+        model, score_threshold, max_side, classifier, face_detector, device=device
+    )
     clip_options = ClipOptions(
         every=every,
         start_s=parse_time(start),
