@@ -175,7 +175,7 @@ def _has(device):
     return DEVICES[device] in onnxruntime.get_available_providers()
 
 
-def test_packaged_models_have_names(tiny):
+def test_packaged_models_have_names():
     names = packaged_models()
     assert DEFAULT_MODEL in names
     for name in names:
