@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `speed`, `cost`, `tracking` and `video` run by default; `hour` takes about ten minutes.
+`accuracy`, `slices`, `speed`, `cost`, `tracking` and `video` run by default; `hour` takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ RESULTS = Path("runs") / "benchmarks"
 
 def main() -> None:
     """Run all benchmarks, or those named on the command line."""
-    wanted = sys.argv[1:] or ["accuracy", "speed", "cost", "tracking", "video"]
+    wanted = sys.argv[1:] or ["accuracy", "slices", "speed", "cost", "tracking", "video"]
     if not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
-    from benchmarks import accuracy, cost, plots, speed, tracking, video
+    from benchmarks import accuracy, cost, plots, slices, speed, tracking, video
 
     runs = {
         "accuracy": accuracy.run,
         "speed": speed.run,
         "cost": cost.run,
+        "slices": slices.run,
         "tracking": tracking.run,
         "video": video.run,
         "hour": video.run_hour,
