@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import PIL.Image
 import pytest
 from typer.testing import CliRunner
 
+from maskwatch.boxes import iou
 from maskwatch.cli.app import app
 from maskwatch.curation.convert import read_labels
 from maskwatch.datasets import read_coco
@@ -74,3 +76,25 @@ def test_crops_check_and_synthesize(voc, tmp_path):
         "without_mask",
         "mask_worn_incorrectly",
     }
+
+
+def test_class_folders_get_boxes(tmp_path, astronaut, masked, face_box):
+    """One face a picture gets its folder's label; a picture of two, or of none, is left out."""
+    source = tmp_path / "sorted"
+    two = np.concatenate([astronaut, astronaut], axis=1)
+    empty = np.full((200, 200, 3), 90, np.uint8)
+    for name, image in (("with_mask/a", masked), ("without_mask/b", astronaut), ("without_mask/c", two)):
+        path = source / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(image).save(path)
+    PIL.Image.fromarray(empty).save(source / "with_mask" / "d.png")
+    done = data("label", source, "-o", tmp_path / "coco", "--set", "ours")
+    assert done.exit_code == 0
+    images = {image.path.name: image for image in read_coco(tmp_path / "coco")}
+    assert sorted(images) == ["a.png", "b.png"]
+    assert images["a.png"].faces.label_names == ["with_mask"]
+    assert iou(images["b.png"].faces.xyxy, face_box)[0, 0] > 0.6
+    assert images["b.png"].set_name == "ours"
+    (source / "with_mask").rename(source / "cats")
+    with pytest.raises(DatasetError, match="folder 'cats' means nothing here"):
+        data("label", source, "-o", tmp_path / "other")

@@ -28,7 +28,7 @@ def maker(images, config):
 def test_a_run_from_folder_to_model(coco_folder, tiny_config, tmp_path):
     paths = RunPaths(tmp_path)
     seen = []
-    model = run(coco_folder, paths, tiny_config, report_holdout=lambda step, figures: seen.append(step))
+    model = run([coco_folder], paths, tiny_config, report_holdout=lambda step, figures: seen.append(step))
     assert seen == [4]
     assert TrainConfig.from_file(paths.config) == tiny_config
     detector = Detector(model)

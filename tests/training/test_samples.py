@@ -18,9 +18,10 @@ def maker(images, **augment):
     return SampleMaker(images, config, PictureCache(2**28))
 
 
-def test_boxes_follow_the_pixels(training_images):
+@pytest.mark.parametrize("turned", [0.0, 1.0])
+def test_boxes_follow_the_pixels(training_images, turned):
     """The face's box in a sample shows what the box showed in the picture."""
-    make = maker(training_images[1:2])
+    make = maker(training_images[1:2], quarter_turn_share=turned)
     rng = np.random.default_rng(0)
     checked = 0
     for _ in range(30):
@@ -36,13 +37,17 @@ def test_boxes_follow_the_pixels(training_images):
     assert checked > 10
 
 
-def test_landmarks_stay_in_order_and_inside(training_images):
-    make = maker(training_images)
+@pytest.mark.parametrize("turned", [0.0, 1.0])
+def test_landmarks_stay_in_order_and_inside(training_images, turned):
+    make = maker(training_images, quarter_turn_share=turned)
     rng = np.random.default_rng(1)
     for _ in range(20):
         sample = make.make(128, rng)
-        for points, ignore in zip(sample.landmarks, sample.ignore, strict=True):
+        for points, xyxy, ignore in zip(sample.landmarks, sample.xyxy, sample.ignore, strict=True):
             if not ignore:
+                middle = points.mean(axis=0)
+                assert (middle > xyxy[:2]).all()
+                assert (middle < xyxy[2:] + 20).all()  # boxes are cut off at the border
                 right_eye, left_eye, _, right_mouth, left_mouth = points
                 across, down = left_eye - right_eye, (right_mouth + left_mouth - right_eye - left_eye) / 2
                 assert across[0] * down[1] - across[1] * down[0] > 0  # no mirrored face

@@ -132,6 +132,33 @@ def convert(
     _say(f"{len(images)} pictures with {faces} faces written to {target}", quiet=quiet)
 
 
+@app.command()
+def label(
+    source: Annotated[Path, typer.Argument(metavar="FOLDERS", help="Class folders of one face a picture.")],
+    output: Output = Path("labelled"),
+    set_name: Annotated[str, typer.Option("--set", metavar="NAME", help="Name of the data set.")] = "",
+    model: options.Model = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find the face in each picture of class folders: a COCO folder to train the detector on.
+
+    The folder gives the label, the detector the box. Pictures without one clearly largest face are
+    left out and counted.
+    """
+    from maskwatch.class_folders import read_class_folders
+    from maskwatch.curation.coco_folder import write_coco
+    from maskwatch.curation.label import label_class_folders
+    from maskwatch.detector import Detector
+
+    with _bar("Looking", quiet=quiet) as report:
+        folders = read_class_folders(source)
+        images, without = label_class_folders(folders, Detector(model), set_name=set_name, report=report)
+    target = write_coco(images, output)
+    _say(f"{len(images)} pictures written to {target}, {len(without)} without one clear face", quiet=quiet)
+    if not images:
+        raise typer.Exit(1)
+
+
 @app.command("crops")
 def crops_(
     sources: Annotated[

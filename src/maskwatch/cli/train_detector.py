@@ -9,7 +9,10 @@ import typer
 
 
 def train_detector(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="COCO json, or folder with annotations.json.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="COCO json files, or folders with annotations.json."),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Run folder; a run in it is gone on with.")
     ] = Path("runs/detector"),

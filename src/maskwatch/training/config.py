@@ -69,6 +69,8 @@ class AugmentConfig:
     """Share of drawn masks that sit under the nose or on the chin."""
     occluder_share: float = 0.12
     """Share of unmasked faces that get a hand, a cup, a beard or the like."""
+    quarter_turn_share: float = 0.0
+    """Share of samples turned by 90°, as pictures of a telephone held sideways are."""
     strength: float = 1.0
     """Scales the chance of every photometric change; 0 switches them off."""
 

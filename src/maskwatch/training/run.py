@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class RunPaths:
 
 
 def run(
-    data: Path,
+    data: Sequence[Path],
     paths: RunPaths,
     config: TrainConfig,
     *,
@@ -88,7 +88,7 @@ def run(
     report: Callable[[Progress], None] = lambda progress: None,
     report_holdout: Callable[[int, Report], None] = lambda step, figures: None,
 ) -> Path:
-    """Train on a COCO folder and export; goes on where the run folder's last checkpoint is.
+    """Train on COCO folders and export; goes on where the run folder's last checkpoint is.
 
     `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
     without which no masks are drawn and unlabelled faces stay unnoticed; `corrections` a file that
@@ -98,9 +98,10 @@ def run(
         DatasetError, TrainingError, ModelError: as their messages say.
     """
     paths.config.write_text(config.to_json() + "\n", encoding="utf-8")
-    training, holdout = split_holdout(read_coco(data), config.holdout_share)
+    images = [image for folder in data for image in read_coco(folder)]
+    training, holdout = split_holdout(images, config.holdout_share)
     if not training:
-        raise TrainingError(f"{data}: no pictures to train on; lower holdout_share")
+        raise TrainingError(f"{', '.join(map(str, data))}: no pictures to train on; lower holdout_share")
     found: dict[str, FoundFaces] = {}
     if landmark_model is not None or paths.found_faces.is_file():
         finder = FaceFinder(landmark_model) if landmark_model is not None else None

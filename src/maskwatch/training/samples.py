@@ -65,6 +65,16 @@ class Sample:
         self.label = np.concatenate([self.label, part.label])
         self.ignore = np.concatenate([self.ignore, part.ignore])
 
+    def turn(self, *, clockwise: bool) -> None:
+        """Turn by 90°, as a telephone held sideways does."""
+        height, width = self.image.shape[:2]
+        self.image = np.ascontiguousarray(np.rot90(self.image, -1 if clockwise else 1))
+        x, y = self.landmarks[..., 0], self.landmarks[..., 1]
+        self.landmarks = np.stack([height - y, x] if clockwise else [y, width - x], axis=-1)
+        left, top, right, bottom = self.xyxy.T
+        turned = (height - bottom, left, height - top, right)
+        self.xyxy = np.stack(turned if clockwise else (top, width - right, bottom, width - left), axis=1)
+
 
 class PictureCache:
     """Decoded pictures and their halvings, kept up to a number of bytes."""
@@ -112,6 +122,8 @@ class SampleMaker:
                 part = self._cut(int(right - left), int(bottom - top), grid, rng)
                 sample.paste(part, int(left), int(top))
         self._draw(sample, rng)
+        if rng.random() < config.quarter_turn_share:
+            sample.turn(clockwise=bool(rng.random() < 0.5))
         sample.image = photometric(sample.image, rng, config.strength)
         return sample
 
