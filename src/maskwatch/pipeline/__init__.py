@@ -1,7 +1,7 @@
 """The loop from sources through the detector to sinks; all threads of maskwatch live here."""
 
 from maskwatch.pipeline.clips import ClipOptions, ClipSummary, process_clip
-from maskwatch.pipeline.delivery import Delivery
+from maskwatch.pipeline.delivery import Delivery, open_deliveries, teller
 from maskwatch.pipeline.images import DetectsFaces, ImageResult, detect_files
 from maskwatch.pipeline.live import CameraStatus, LiveStep, watch_cameras
 from maskwatch.pipeline.people import PeopleWatch, WatchOptions
@@ -21,9 +21,11 @@ __all__ = [
     "VideoStep",
     "WatchOptions",
     "detect_files",
+    "open_deliveries",
     "ordered_map",
     "prefetch",
     "process_clip",
+    "teller",
     "watch_cameras",
     "watch_frames",
 ]

@@ -128,6 +128,16 @@ class CameraStatus:
             f"latency {self.latency_p50_s * 1e3:.0f}/{self.latency_p95_s * 1e3:.0f} ms"
         )
 
+    def farewell(self) -> str:
+        """One line about the whole watch."""
+        losses = f", lost {self.losses}× for {self.lost_s:.1f} s" if self.losses else ""
+        share = "–" if self.compliance is None else f"{self.compliance:.0%}"
+        return (
+            f"{self.name}: {self.looked} pictures looked at, {self.dropped} dropped{losses}, "
+            f"{self.alerts} alerts, compliance {share}, latency "
+            f"{self.latency_p50_s * 1e3:.0f} ms (95 %: {self.latency_p95_s * 1e3:.0f} ms)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class LiveStep:
