@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskwatch.cli.batch import batch
 from maskwatch.cli.data import app as data
 from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(image)
 app.command()(video)
 app.command()(live)
+app.command()(batch)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -1,0 +1,102 @@
+"""Parts on a Ray cluster, or on a Ray of this machine's own, through Ray Data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from maskwatch.batch.options import Job
+from maskwatch.batch.part import PartWorker, Receipt
+from maskwatch.errors import MaskwatchError, MissingExtraError, SourceError
+
+MOST_BLOCKS = 5_000
+
+
+def connect(address: str | None, workers: int | None) -> int:
+    """Join the cluster at `address`, or start one of `workers` CPUs here; the number of its CPUs.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SourceError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # 1 is on its way out, and warns
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters to users is raised here
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError.for_extra("batch without --local", "Ray", "batch") from error
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+        elif not ray.is_initialized():
+            ray.init(num_cpus=workers, include_dashboard=False, address="local", **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        words = str(error).splitlines()[0]
+        raise SourceError(
+            f"{address or 'Ray'}: no cluster can be joined ({words}); start one with `ray start --head`, or "
+            "use --local"
+        ) from error
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def run_on_ray(job: Job, parts: Sequence[int], workers: int, on_done: Callable[[Receipt], None]) -> None:
+    """Do `parts` in `workers` actors of one CPU each; `on_done` hears of each in the calling thread.
+
+    Ray Data starts a dead actor again, elsewhere if its node is gone, and does again what it had at
+    hand (`max_restarts` and `max_task_retries` are −1 there).
+
+    Raises:
+        MaskwatchError: what a worker raised.
+        SourceError: Ray gave up.
+    """
+    import ray
+
+    _hush()
+    blocks = min(len(parts), MOST_BLOCKS)
+    numbered = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=blocks)
+    done = numbered.map(
+        _RayWorker,
+        fn_constructor_args=(job,),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, blocks), max_tasks_in_flight_per_actor=2),
+        num_cpus=1,
+    )
+    try:
+        for row in done.iter_rows():
+            on_done(Receipt.from_json(row["receipt"]))
+    except ray.exceptions.RayError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MaskwatchError):
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        if isinstance(cause, MaskwatchError):
+            raise cause from error
+        words = str(error).strip().splitlines()
+        raise SourceError(
+            f"Ray gave up ({words[-1] if words else type(error).__name__}); run the same command again to "
+            "go on where it stopped"
+        ) from error
+
+
+class _RayWorker:
+    """A `PartWorker` with rows of Ray Data for arguments."""
+
+    def __init__(self, job: Job) -> None:
+        self._work = PartWorker(job)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"receipt": json.dumps(json.loads(self._work(int(row["part"])).to_json()))}
+
+
+def _hush() -> None:
+    """Our own progress bar is enough."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
