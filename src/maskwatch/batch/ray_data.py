@@ -41,7 +41,7 @@ def connect(address: str | None, workers: int | None) -> int:
             f"{address or 'Ray'}: no cluster can be joined ({words}); start one with `ray start --head`, or "
             "use --local"
         ) from error
-    return int(ray.cluster_resources().get("CPU", 1))
+    return int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
 
 
 def run_on_ray(job: Job, parts: Sequence[int], workers: int, on_done: Callable[[Receipt], None]) -> None:
@@ -60,7 +60,7 @@ def run_on_ray(job: Job, parts: Sequence[int], workers: int, on_done: Callable[[
     blocks = min(len(parts), MOST_BLOCKS)
     numbered = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=blocks)
     done = numbered.map(
-        _RayWorker,
+        _RayWorker,  # type: ignore[arg-type] # a class is made once an actor, then called
         fn_constructor_args=(job,),
         compute=ray.data.ActorPoolStrategy(size=min(workers, blocks), max_tasks_in_flight_per_actor=2),
         num_cpus=1,
