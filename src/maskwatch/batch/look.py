@@ -88,19 +88,28 @@ class Looker:
 class CarefulLooker:
     """Looks in a child process, so that a picture that kills or hangs it costs a row and no more."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(
+        self,
+        job: Job,
+        *,
+        make: Callable[[Job], Callable[[Encoded], PictureRow]] | None = None,
+        patience_s: float = LONGEST_LOOK_S,
+    ) -> None:
+        """`make` gives what looks, in the child; None: a `Looker`. It has `patience_s` for a picture."""
         self._job = job
+        self._make = make or _looking
+        self._patience_s = patience_s
         self._child: Child[Encoded, PictureRow] | None = None
 
     def look(self, one: Encoded) -> PictureRow:
         """As `Looker.look`."""
         if self._child is None:
-            self._child = Child(functools.partial(_looking, self._job))
+            self._child = Child(functools.partial(self._make, self._job))
         self._child.ask(one)
         try:
-            if self._child.connection.poll(LONGEST_LOOK_S):
+            if self._child.connection.poll(self._patience_s):
                 return self._child.answer()
-            what = f"did not end within {LONGEST_LOOK_S:g} s"
+            what = f"did not end within {self._patience_s:g} s"
         except ChildDiedError:
             what = "died"
         self.close()
