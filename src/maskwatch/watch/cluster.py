@@ -55,7 +55,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, config: WatchConfig, spool: Path, *, address: str, hosts: int | None, patience_s: float = 30.0
+        self, config: WatchConfig, spool: Path, *, address: str, hosts: int | None, patience_s: float = 15.0
     ) -> None:
         """`hosts`: None means one a CPU of the cluster."""
         try:

@@ -1,0 +1,276 @@
+"""`maskwatch batch` beside a plain loop and a multiprocessing pool; what interruptions and deaths change.
+
+20,000 JPEGs are crops of the training photos. Rates are of whole runs, and of the part between the first
+and the last result, which leaves out start-up. Memory is the sum over all processes of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tests.services.ray_cluster import RayCluster, descendants
+
+from maskwatch import DetectOptions, Detector
+from maskwatch.batch.plan import FOLDER
+from maskwatch.batch.store import Store
+
+COUNT = int(os.environ.get("MASKWATCH_BENCH_PICTURES", "20000"))
+COMMAND = (sys.executable, "-c", "from maskwatch.cli.app import main; main()", "batch")
+SIDES = (256, 320, 384, 448, 512, 640)
+
+
+def run(shared: Path) -> dict[str, Any]:
+    """Rates of a plain loop, a pool, `batch --local` and `batch` on Ray; prints ratios to loop × 2."""
+    with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
+        folder = Path(name)
+        pictures = make_crops(shared, folder / "in", COUNT)
+        figures: dict[str, Any] = {"pictures": COUNT}
+        loop = plain_loop(pictures, limit=max(200, COUNT // 4))
+        figures["plain loop, images/s"] = loop
+        figures["local"] = _command(pictures, folder / "local", "--local")
+        loop_again = plain_loop(pictures, limit=max(200, COUNT // 4))
+        figures["plain loop again, images/s"] = loop_again
+        figures["ray"] = _command(pictures, folder / "ray")
+        figures["pool"] = pool(pictures, folder / "pool.parquet")
+        both = loop + loop_again
+        for who in ("local", "ray", "pool"):
+            for what in ("whole", "steady"):
+                figures[who][f"{what} ÷ (loop × 2)"] = figures[who][f"{what}, images/s"] / both
+        figures["same bytes, local and Ray"] = _same(folder / "local", folder / "ray")
+        for key, value in figures.items():
+            print(key, _rounded(value))
+    return figures
+
+
+def run_deaths(shared: Path) -> dict[str, Any]:
+    """Ten interruptions at random moments, then a cluster that loses a worker and a node."""
+    count = min(COUNT, int(os.environ.get("MASKWATCH_BENCH_DEATHS", "1500")))
+    with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
+        folder = Path(name)
+        pictures = make_crops(shared, folder / "in", count)
+        began = time.monotonic()
+        _finish(pictures, folder / "clean", "--local")
+        clean_s = time.monotonic() - began
+        figures: dict[str, Any] = {"pictures": count, "clean": sums(folder / "clean")}
+        figures["interrupted"] = _interrupt(pictures, folder / "interrupted", clean_s, times=10)
+        figures["interrupted, same bytes"] = _same(folder / "clean", folder / "interrupted")
+        figures["cluster"] = _kill_in_cluster(pictures, folder / "cluster")
+        figures["cluster, same bytes"] = _same(folder / "clean", folder / "cluster")
+        figures["cluster, same sums"] = sums(folder / "cluster") == figures["clean"]
+        for key, value in figures.items():
+            print(key, _rounded(value))
+        if not (figures["interrupted, same bytes"] and figures["cluster, same bytes"]):
+            raise RuntimeError("an interruption changed the result")
+    return figures
+
+
+def make_crops(shared: Path, folder: Path, count: int) -> Path:
+    """`count` JPEGs, windows of the training photos, the same every time."""
+    rng = np.random.default_rng(7)
+    photos = sorted((shared / "data" / "train" / "images").iterdir())
+    made = 0
+    for photo in itertools.cycle(photos):
+        image = cv2.imread(str(photo))
+        if image is None:
+            continue
+        for _ in range(max(1, -(-count // len(photos)))):
+            side = int(rng.choice(SIDES))
+            height, width = (min(side, one) for one in image.shape[:2])
+            top = int(rng.integers(0, image.shape[0] - height + 1))
+            left = int(rng.integers(0, image.shape[1] - width + 1))
+            target = folder / f"{made // 1000:03d}" / f"{made:06d}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), image[top : top + height, left : left + width])
+            made += 1
+            if made == count:
+                return folder
+    raise AssertionError("unreachable")
+
+
+def plain_loop(folder: Path, limit: int) -> float:
+    """Pictures a second of `for path in paths: detector.detect(path)`, in a process of its own."""
+    code = (
+        "import sys, time, pathlib; from maskwatch import Detector, DetectOptions;"
+        "paths = sorted(pathlib.Path(sys.argv[1]).rglob('*.jpg'))[::int(sys.argv[2])];"
+        "detector = Detector(options=DetectOptions(threads=1));"
+        "[detector.detect(path) for path in paths[:20]];"
+        "began = time.perf_counter(); [detector.detect(path) for path in paths];"
+        "print(len(paths) / (time.perf_counter() - began))"
+    )
+    step = max(1, len(list(folder.rglob("*.jpg"))) // limit)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(step)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def pool(folder: Path, target: Path) -> dict[str, float]:
+    """What people write by themselves: a pool of two processes and one table at the end."""
+    began = time.perf_counter()
+    paths = sorted(map(str, folder.rglob("*.jpg")))
+    times, rows = [], []
+    with multiprocessing.get_context("spawn").Pool(2, _load) as processes:
+        for found in processes.imap_unordered(_detect, paths, chunksize=32):
+            times.append(time.perf_counter())
+            rows += found
+    pq.write_table(pa.Table.from_pylist(rows), target)
+    ended = time.perf_counter()
+    return {
+        "whole, images/s": len(paths) / (ended - began),
+        "steady, images/s": (len(times) - 1) / (times[-1] - times[0]),
+    }
+
+
+_detector: Detector
+
+
+def _load() -> None:
+    global _detector
+    _detector = Detector(options=DetectOptions(threads=1))
+
+
+def _detect(path: str) -> list[dict[str, Any]]:
+    return [{"path": path, **face} for face in _detector.detect(path).to_dicts()]
+
+
+def _command(pictures: Path, out: Path, *more: str) -> dict[str, Any]:
+    """The command with two workers: its rates, and memory by quarter of its time."""
+    began = time.time()
+    process = subprocess.Popen([*COMMAND, str(pictures), "-o", str(out), "--workers", "2", "-q", *more])
+    memory: list[tuple[float, float]] = []
+    while process.poll() is None:
+        memory.append((time.time() - began, _resident_mib(process.pid)))
+        time.sleep(0.5)
+    wall_s = time.time() - began
+    if process.returncode:
+        raise RuntimeError(f"{more}: exit code {process.returncode}")
+    receipts = sorted((out / FOLDER / "parts").iterdir(), key=lambda path: path.stat().st_mtime)
+    first_s, last_s = (receipts[at].stat().st_mtime for at in (0, -1))
+    counts = [json.loads(path.read_bytes())["summary"]["images"] for path in receipts]
+    figures: dict[str, Any] = {
+        "whole, images/s": sum(counts) / wall_s,
+        "steady, images/s": sum(counts[1:]) / (last_s - first_s) if last_s > first_s else 0.0,
+        "start-up, s": first_s - began,
+    }
+    for quarter in range(4):
+        inside = [mib for at_s, mib in memory if quarter <= 4 * at_s / wall_s < quarter + 1]
+        figures[f"memory in quarter {quarter + 1}, MiB"] = float(np.median(inside)) if inside else 0.0
+    return figures
+
+
+def _finish(pictures: Path, out: Path, *more: str) -> None:
+    size = ("--part-size", "50", "--workers", "2", "-q")
+    subprocess.run([*COMMAND, str(pictures), "-o", str(out), *size, *more], check=True)
+
+
+def _interrupt(pictures: Path, out: Path, clean_s: float, times: int) -> dict[str, Any]:
+    """Kill the job at random moments, then let it end; how many pictures each life found done."""
+    rng = random.Random(11)
+    found = []
+    size = ("--part-size", "50", "--workers", "2", "-q")
+    for number in range(times):
+        process = subprocess.Popen(
+            [*COMMAND, str(pictures), "-o", str(out), *size, "--local"], start_new_session=True
+        )
+        time.sleep(rng.uniform(0.15, 0.3) * clean_s)
+        if process.poll() is None:
+            how = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[number % 3]
+            if how == signal.SIGKILL:
+                os.killpg(process.pid, how)
+            else:
+                process.send_signal(how)
+        process.wait()
+        found.append(len(list((out / FOLDER / "parts").glob("*.json"))))
+    _finish(pictures, out, "--local")
+    return {"parts done after each": found}
+
+
+def _kill_in_cluster(pictures: Path, out: Path) -> dict[str, Any]:
+    """Two nodes: kill −9 a worker, then all processes of a node, while they work."""
+    with RayCluster() as cluster:
+        size = ("--part-size", "50", "-q", "--address", cluster.address)
+        process = subprocess.Popen([*COMMAND, str(pictures), "-o", str(out), *size], env=cluster.environment)
+
+        def done() -> int:
+            return len(list((out / FOLDER / "parts").glob("*.json")))
+
+        def until(parts: int) -> int:
+            while done() < parts:
+                if process.poll() is not None:
+                    raise RuntimeError("the job ended too early to be hurt")
+                time.sleep(0.1)
+            return done()
+
+        figures = {"worker killed after parts": until(3)}
+        os.kill(cluster.actors("_RayWorker")[0], signal.SIGKILL)
+        figures["node killed after parts"] = until(9)
+        cluster.kill_node(cluster.nodes[-1])
+        figures["exit code"] = process.wait()
+    return figures
+
+
+def sums(out: Path) -> dict[str, float]:
+    """Row counts and sums of both tables."""
+    images, faces = pq.read_table(out / "images"), pq.read_table(out / "faces")
+    return {
+        "images": images.num_rows,
+        "distinct": len(set(images["index"].to_pylist())),
+        "bytes": sum(images["bytes"].to_pylist()),
+        "faces": faces.num_rows,
+        "score": float(np.sum(faces["score"].to_numpy().astype(np.float64))),
+        "x1": float(np.sum(faces["x1"].to_numpy().astype(np.float64))),
+    }
+
+
+def _same(first: Path, second: Path) -> bool:
+    return _digests(first) == _digests(second)
+
+
+def _digests(out: Path) -> dict[str, str]:
+    store = Store(str(out))
+    names = [
+        f"{folder}/{name}"
+        for folder in ("images", "faces", f"{FOLDER}/parts")
+        for name in store.names(folder)
+    ]
+    return {name: hashlib.sha256(store.read(name) or b"").hexdigest() for name in [*names, "manifest.json"]}
+
+
+def _resident_mib(root: int) -> float:
+    """Proportional memory of a process and all below it."""
+    total = 0
+    for pid in [root, *descendants(root)]:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    return total / 1024
+
+
+def _runs() -> Path:
+    folder = Path("runs").absolute()
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
