@@ -1,6 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `speed`, `tracking` and `video` run by default; `hour` takes about ten minutes.
+`accuracy`, `speed`, `tracking` and `video` run by default; `hour`, `batch`, `deaths` and `cameras`
+take about ten minutes each, `simulate` less.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def main() -> None:
     wanted = sys.argv[1:] or ["accuracy", "speed", "tracking", "video"]
     if not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
-    from benchmarks import accuracy, speed, tracking, video
+    from benchmarks import accuracy, batch, cameras, simulate_cameras, speed, tracking, video
 
     runs = {
         "accuracy": accuracy.run,
@@ -26,6 +27,10 @@ def main() -> None:
         "tracking": tracking.run,
         "video": video.run,
         "hour": video.run_hour,
+        "batch": batch.run,
+        "deaths": batch.run_deaths,
+        "cameras": cameras.run,
+        "simulate": simulate_cameras.run,
     }
     for name in wanted:
         if name not in runs:

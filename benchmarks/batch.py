@@ -138,16 +138,15 @@ def pool(folder: Path, target: Path) -> dict[str, float]:
     }
 
 
-_detector: Detector
+_loaded: list[Detector] = []
 
 
 def _load() -> None:
-    global _detector
-    _detector = Detector(options=DetectOptions(threads=1))
+    _loaded.append(Detector(options=DetectOptions(threads=1)))
 
 
 def _detect(path: str) -> list[dict[str, Any]]:
-    return [{"path": path, **face} for face in _detector.detect(path).to_dicts()]
+    return [{"path": path, **face} for face in _loaded[0].detect(path).to_dicts()]
 
 
 def _command(pictures: Path, out: Path, *more: str) -> dict[str, Any]:

@@ -278,6 +278,7 @@ def test_cameras_come_change_and_go_while_watching(config, tmp_path):
     reader.join()
     assert process.returncode == 0, lines
     process.stderr.close()
+    process.stdout.close()
     assert [row["kind"] for row in rows(tmp_path / "door.jsonl")][: len(doors)] == doors
     # the camera that was not touched was never interrupted: one visit, from first to last
     assert [row["kind"] for row in rows(tmp_path / "door.jsonl")].count("start") == 1

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.services.servers import answers, free_port, missing, wait_until
+from tests.services.servers import free_port, missing, wait_until
 
 SETTINGS = ("--disable-usage-stats", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1")
 
@@ -26,6 +26,7 @@ class RayCluster:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="mwray", dir="/tmp"))  # sockets need short paths
         self.nodes: list[subprocess.Popen[bytes]] = []
+        self._started = 0
         self.environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 
     @property
@@ -34,7 +35,6 @@ class RayCluster:
 
     def __enter__(self):
         self._start("--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}")
-        wait_until(lambda: answers(self.port), 120)
         self.add_node()
         return self
 
@@ -46,22 +46,13 @@ class RayCluster:
 
     def add_node(self) -> subprocess.Popen[bytes]:
         """One more node, when it is part of the cluster."""
-        node = self._start(f"--address={self.address}")
-        wait_until(lambda: self.raylet(node) is not None, 120, every_s=0.2)
-        count = len(self.nodes)
-        wait_until(lambda: self._alive() >= count, 120, every_s=1.0)
-        return node
+        return self._start(f"--address={self.address}")
 
     def kill_node(self, node: subprocess.Popen[bytes]) -> None:
         """A whole node, without warning."""
         self.nodes.remove(node)
         kill_tree(node.pid)
         node.wait()
-
-    def raylet(self, node: subprocess.Popen[bytes]) -> int | None:
-        """The process id of a node's manager."""
-        found = [pid for pid in descendants(node.pid) if b"/raylet" in command_of(pid).split(b"\0")[0]]
-        return found[0] if found else None
 
     def actors(self, name: str, node: subprocess.Popen[bytes] | None = None) -> list[int]:
         """Process ids of the actors of a class, on one node or all."""
@@ -74,20 +65,11 @@ class RayCluster:
             if command_of(pid).startswith(b"ray::") and wanted in command_of(pid)
         ]
 
-    def _alive(self) -> int:
-        code = (
-            f"import ray; ray.init('{self.address}', logging_level='ERROR', log_to_driver=False);"
-            "print(sum(node['Alive'] for node in ray.nodes()))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=self.environment, timeout=120
-        )
-        return int(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout.split() else 0
-
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
-        log = (self.folder.parent / f"{self.folder.name}-{len(self.nodes)}.log").open("wb")
-        with log:
+        self._started += 1
+        said = self.folder / f"node{self._started}.txt"
+        with said.open("wb") as log:
             node = subprocess.Popen(
                 [*command, *SETTINGS, *arguments],
                 stdout=log,
@@ -96,6 +78,8 @@ class RayCluster:
                 start_new_session=True,
             )
         self.nodes.append(node)
+        wait_until(lambda: b"Ray runtime started" in said.read_bytes() or node.poll() is not None, 180)
+        assert node.poll() is None, said.read_text()
         return node
 
 

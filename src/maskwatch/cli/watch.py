@@ -59,9 +59,9 @@ def watch(
     stop, reload = threading.Event(), threading.Event()
     file = ConfigFile(cameras, reload)
     spool = file.current.spool or Path(typer.get_app_dir("maskwatch")) / "spool"
-    with stopped_by_signals(stop, reload):
-        run = _watch_here if address is None else _watch_on_cluster
-        statuses, lines = run(file, _Watch(console, spool, workers, address, duration, quiet), stop)
+    run = _watch_here if address is None else _watch_on_cluster
+    command = _Watch(console, spool, workers, address, duration, quiet)
+    statuses, lines = run(file, command, stop, reload)
     if not quiet:
         for line in [*(status.farewell() for status in statuses), *lines]:
             _say(console, line)
@@ -136,7 +136,7 @@ class _Watch:
 
 
 def _watch_here(
-    file: ConfigFile, command: _Watch, stop: threading.Event
+    file: ConfigFile, command: _Watch, stop: threading.Event, reload: threading.Event
 ) -> tuple[list[CameraStatus], list[str]]:
     """Watch in this process; what cameras and receivers came to."""
     import os
@@ -152,7 +152,10 @@ def _watch_here(
         config.detector.classifier,
     )
     rounds = (command.workers or os.cpu_count() or 1, config.detector.at_once)
-    with Session(detector, track, command.spool, keep_days=config.keep_days, rounds=rounds) as session:
+    with (
+        stopped_by_signals(stop, reload),
+        Session(detector, track, command.spool, keep_days=config.keep_days, rounds=rounds) as session,
+    ):
         command.say(session.apply(config.cameras))
 
         def between() -> None:
@@ -167,7 +170,7 @@ def _watch_here(
 
 
 def _watch_on_cluster(
-    file: ConfigFile, command: _Watch, stop: threading.Event
+    file: ConfigFile, command: _Watch, stop: threading.Event, reload: threading.Event
 ) -> tuple[list[CameraStatus], list[str]]:
     """Watch on the hosts of a Ray cluster; what cameras and receivers came to."""
     from maskwatch.watch.cluster import Supervisor
@@ -175,7 +178,7 @@ def _watch_on_cluster(
     assert command.address is not None
     ends = float("inf") if command.duration_s is None else time.monotonic() + command.duration_s
     supervisor = Supervisor(file.current, command.spool, address=command.address, hosts=command.workers)
-    with supervisor:
+    with stopped_by_signals(stop, reload), supervisor:  # after the start of Ray, which takes SIGTERM
         supervisor.apply(file.current.cameras)
         while not stop.is_set() and time.monotonic() < ends:
             supervisor.tick()

@@ -79,6 +79,11 @@ class Rounds:
         """What each camera has come to, as it stands."""
         return [follower.status for follower in self._followers.values()]
 
+    @property
+    def cameras(self) -> list[Camera]:
+        """Those that are followed now."""
+        return [follower.camera for follower in self._followers.values()]
+
     def add(self, camera: Camera, options: WatchOptions | None = None, *, fps: float | None = None) -> None:
         """Follow one more camera, at most `fps` pictures a second; its name must be new."""
         follower = Follower(camera, options, self._wake, fps=fps)

@@ -175,8 +175,8 @@ class Supervisor:
             self.words.append(f"{host.name} does not answer")
         others = [one for one in self._hosts if self._answers(one)]
         if host.cameras and others and now - host.silent_since > self._patience_s:
-            moved, host.cameras = host.cameras, {}
-            self.words.append(f"{host.name} stays away; {', '.join(moved)} go to other hosts")
+            moved, host.cameras, host.report = host.cameras, {}, None
+            self.words.append(f"{host.name} stays away; its cameras ({', '.join(moved)}) go to other hosts")
             self._place(moved)
             for one in others:
                 self._assign(one)

@@ -57,6 +57,11 @@ class Session:
         return self._rounds.statuses
 
     @property
+    def cameras(self) -> list[Camera]:
+        """Those that are watched now."""
+        return self._rounds.cameras
+
+    @property
     def deliveries(self) -> list[Delivery]:
         """How each receiver does."""
         return list(self._deliveries.values())
