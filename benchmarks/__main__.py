@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RESULTS = Path("runs") / "benchmarks"
+BENCHMARKS = {
+    "accuracy": ("accuracy", "run"),
+    "speed": ("speed", "run"),
+    "tracking": ("tracking", "run"),
+    "video": ("video", "run"),
+    "hour": ("video", "run_hour"),
+    "batch": ("batch", "run"),
+    "deaths": ("batch", "run_deaths"),
+    "cameras": ("cameras", "run"),
+    "simulate": ("simulate_cameras", "run"),
+}
+"""Module and function of each; imported when asked for, as some need more than others."""
 
 
 def main() -> None:
@@ -19,23 +32,11 @@ def main() -> None:
     wanted = sys.argv[1:] or ["accuracy", "speed", "tracking", "video"]
     if not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
-    from benchmarks import accuracy, batch, cameras, simulate_cameras, speed, tracking, video
-
-    runs = {
-        "accuracy": accuracy.run,
-        "speed": speed.run,
-        "tracking": tracking.run,
-        "video": video.run,
-        "hour": video.run_hour,
-        "batch": batch.run,
-        "deaths": batch.run_deaths,
-        "cameras": cameras.run,
-        "simulate": simulate_cameras.run,
-    }
     for name in wanted:
-        if name not in runs:
-            sys.exit(f"no benchmark {name!r}; choose from {', '.join(runs)}")
-        figures = runs[name](SHARED)
+        if name not in BENCHMARKS:
+            sys.exit(f"no benchmark {name!r}; choose from {', '.join(BENCHMARKS)}")
+        module, function = BENCHMARKS[name]
+        figures = getattr(import_module(f"benchmarks.{module}"), function)(SHARED)
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

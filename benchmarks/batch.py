@@ -40,7 +40,7 @@ def run(shared: Path) -> dict[str, Any]:
     """Rates of a plain loop, a pool, `batch --local` and `batch` on Ray; prints ratios to loop × 2."""
     with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
         folder = Path(name)
-        pictures = make_crops(shared, folder / "in", COUNT)
+        pictures = make_crops(shared, _runs() / f"crops-{COUNT}", COUNT)
         figures: dict[str, Any] = {"pictures": COUNT}
         loop = plain_loop(pictures, limit=max(200, COUNT // 4))
         figures["plain loop, images/s"] = loop
@@ -64,7 +64,7 @@ def run_deaths(shared: Path) -> dict[str, Any]:
     count = min(COUNT, int(os.environ.get("MASKWATCH_BENCH_DEATHS", "1500")))
     with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
         folder = Path(name)
-        pictures = make_crops(shared, folder / "in", count)
+        pictures = make_crops(shared, _runs() / f"crops-{count}", count)
         began = time.monotonic()
         _finish(pictures, folder / "clean", "--local")
         clean_s = time.monotonic() - began
@@ -82,7 +82,9 @@ def run_deaths(shared: Path) -> dict[str, Any]:
 
 
 def make_crops(shared: Path, folder: Path, count: int) -> Path:
-    """`count` JPEGs, windows of the training photos, the same every time."""
+    """`count` JPEGs, windows of the training photos, the same every time; kept for the next run."""
+    if len(list(folder.rglob("*.jpg"))) == count:
+        return folder
     rng = np.random.default_rng(7)
     photos = sorted((shared / "data" / "train" / "images").iterdir())
     made = 0

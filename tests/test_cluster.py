@@ -136,7 +136,7 @@ def test_no_cluster_is_one_sentence(tmp_path, astronaut, masked):
         [*COMMAND, "batch", str(pictures), "-o", str(tmp_path / "out"), "--address", "127.0.0.1:9"],
         capture_output=True,
         text=True,
-        env={**ENVIRONMENT, "RAY_gcs_rpc_server_reconnect_timeout_s": "2"},
+        env=ENVIRONMENT,
         timeout=PATIENCE_S,
     )
     assert done.returncode == 1

@@ -10,10 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from typing_extensions import Self
 
 from tests.services.servers import free_port, missing, wait_until
 
+TRIES = 4
 SETTINGS = ("--disable-usage-stats", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1")
 
 
@@ -27,13 +31,18 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="mwray", dir="/tmp"))  # sockets need short paths
         self.nodes: list[subprocess.Popen[bytes]] = []
         self._started = 0
-        self.environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+        # the second variable is Ray's name for "only loopback"
+        self.environment = {
+            **os.environ,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._start("--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}")
         self.add_node()
         return self
@@ -67,20 +76,27 @@ class RayCluster:
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
-        self._started += 1
-        said = self.folder / f"node{self._started}.txt"
-        with said.open("wb") as log:
-            node = subprocess.Popen(
-                [*command, *SETTINGS, *arguments],
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                start_new_session=True,
-            )
-        self.nodes.append(node)
-        wait_until(lambda: b"Ray runtime started" in said.read_bytes() or node.poll() is not None, 180)
-        assert node.poll() is None, said.read_text()
-        return node
+        for _ in range(TRIES):
+            self._started += 1
+            said = self.folder / f"node{self._started}.txt"
+            with said.open("wb") as log:
+                node = subprocess.Popen(
+                    [*command, *SETTINGS, *arguments],
+                    stdout=log,
+                    stderr=log,
+                    env=self.environment,
+                    start_new_session=True,
+                )
+            wait_until(partial(_has_started_or_ended, node, said), 180)
+            if node.poll() is None:
+                self.nodes.append(node)
+                return node
+            kill_tree(node.pid)  # Ray gives a node 30 s to start, which a busy machine may need longer for
+        raise AssertionError(said.read_text())
+
+
+def _has_started_or_ended(node: subprocess.Popen[bytes], said: Path) -> bool:
+    return b"Ray runtime started" in said.read_bytes() or node.poll() is not None
 
 
 def command_of(pid: int) -> bytes:

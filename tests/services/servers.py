@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 STRICT = "MASKWATCH_TEST_SERVICES"
 RATE = 10
@@ -85,7 +86,7 @@ class Server:
             self.process = None
             wait_until(lambda: not answers(self.port))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -18,6 +18,7 @@ from maskwatch.batch.part import Receipt, read_receipt
 from maskwatch.batch.plan import FOLDER, PlanSize, begin
 from maskwatch.batch.pool import run_in_pool
 from maskwatch.batch.store import FileSystems, Store, is_url
+from maskwatch.cluster import join_cluster
 from maskwatch.errors import OptionError
 from maskwatch.summary import Summary
 
@@ -166,9 +167,9 @@ def _run(job: Job, parts: list[int], workers: Workers, on_done: Callable[[Receip
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         run_in_pool(job, parts, min(workers.count or cores, len(parts)), on_done)
         return
-    from maskwatch.batch.ray_data import connect, run_on_ray
+    from maskwatch.batch.ray_data import run_on_ray
 
-    cores = connect(workers.address, workers.count)
+    cores = join_cluster("batch without --local", workers.address, workers.count)
     run_on_ray(job, parts, min(workers.count or cores, len(parts)), on_done)
 
 

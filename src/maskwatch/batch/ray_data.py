@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from maskwatch.batch.options import Job
 from maskwatch.batch.part import PartWorker, Receipt
-from maskwatch.errors import MaskwatchError, MissingExtraError, SourceError
+from maskwatch.errors import MaskwatchError, SourceError
 
 MOST_BLOCKS = 5_000
-
-
-def connect(address: str | None, workers: int | None) -> int:
-    """Join the cluster at `address`, or start one of `workers` CPUs here; the number of its CPUs.
-
-    Raises:
-        MissingExtraError: Ray is not installed.
-        SourceError: there is no cluster at the address.
-    """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # 1 is on its way out, and warns
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters to users is raised here
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError.for_extra("batch without --local", "Ray", "batch") from error
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if address is not None:
-            ray.init(address=address, **quiet)
-        elif not ray.is_initialized():
-            ray.init(num_cpus=workers, include_dashboard=False, address="local", **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        words = str(error).splitlines()[0]
-        raise SourceError(
-            f"{address or 'Ray'}: no cluster can be joined ({words}); start one with `ray start --head`, or "
-            "use --local"
-        ) from error
-    return int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
 
 
 def run_on_ray(job: Job, parts: Sequence[int], workers: int, on_done: Callable[[Receipt], None]) -> None:
@@ -55,6 +25,7 @@ def run_on_ray(job: Job, parts: Sequence[int], workers: int, on_done: Callable[[
         SourceError: Ray gave up.
     """
     import ray
+    import ray.data
 
     _hush()
     blocks = min(len(parts), MOST_BLOCKS)

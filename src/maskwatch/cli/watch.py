@@ -173,7 +173,7 @@ def _watch_on_cluster(
     file: ConfigFile, command: _Watch, stop: threading.Event, reload: threading.Event
 ) -> tuple[list[CameraStatus], list[str]]:
     """Watch on the hosts of a Ray cluster; what cameras and receivers came to."""
-    from maskwatch.watch.cluster import Supervisor
+    from maskwatch.watch.supervisor import Supervisor
 
     assert command.address is not None
     ends = float("inf") if command.duration_s is None else time.monotonic() + command.duration_s

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from maskwatch.errors import MissingExtraError, SourceError
+from maskwatch.cluster import join_cluster
+from maskwatch.errors import SourceError
 from maskwatch.pipeline import CameraStatus
 from maskwatch.watch.config import CameraConfig, WatchConfig
 from maskwatch.watch.host import CameraHost, HostReport
@@ -58,18 +57,11 @@ class Supervisor:
         self, config: WatchConfig, spool: Path, *, address: str, hosts: int | None, patience_s: float = 15.0
     ) -> None:
         """`hosts`: None means one a CPU of the cluster."""
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError.for_extra("watch --address", "Ray", "batch") from error
+        cpus = join_cluster("watch --address", address)
+        import ray
+
         self._ray, self._patience_s = ray, patience_s
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            words = str(error).splitlines()[0]
-            raise SourceError(f"{address}: no Ray cluster can be joined ({words})") from error
-        count = hosts or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+        count = hosts or max(1, cpus)
         make = ray.remote(CameraHost).options(
             num_cpus=1, max_restarts=-1, max_task_retries=0, max_concurrency=4, scheduling_strategy="SPREAD"
         )
