@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -31,32 +32,55 @@ from maskwatch import DetectOptions, Detector
 from maskwatch.batch.plan import FOLDER
 from maskwatch.batch.store import Store
 
+ROUNDS = 3
 COUNT = int(os.environ.get("MASKWATCH_BENCH_PICTURES", "20000"))
 COMMAND = (sys.executable, "-c", "from maskwatch.cli.app import main; main()", "batch")
 SIDES = (256, 320, 384, 448, 512, 640)
 
 
 def run(shared: Path) -> dict[str, Any]:
-    """Rates of a plain loop, a pool, `batch --local` and `batch` on Ray; prints ratios to loop × 2."""
+    """Rates beside two plain loops at once, in turns; then all pictures, for memory and equal bytes."""
     with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
         folder = Path(name)
+        some = make_crops(shared, _runs() / f"crops-{COUNT // 8}", COUNT // 8)
+        figures: dict[str, Any] = {"pictures": COUNT, "rounds": in_turns(some, folder, ROUNDS)}
         pictures = make_crops(shared, _runs() / f"crops-{COUNT}", COUNT)
-        figures: dict[str, Any] = {"pictures": COUNT}
-        loop = plain_loop(pictures, limit=max(200, COUNT // 4))
-        figures["plain loop, images/s"] = loop
-        figures["local"] = _command(pictures, folder / "local", "--local")
-        loop_again = plain_loop(pictures, limit=max(200, COUNT // 4))
-        figures["plain loop again, images/s"] = loop_again
-        figures["ray"] = _command(pictures, folder / "ray")
-        figures["pool"] = pool(pictures, folder / "pool.parquet")
-        both = loop + loop_again
-        for who in ("local", "ray", "pool"):
-            for what in ("whole", "steady"):
-                figures[who][f"{what} ÷ (loop × 2)"] = figures[who][f"{what}, images/s"] / both
-        figures["same bytes, local and Ray"] = _same(folder / "local", folder / "ray")
+        figures["all, local"] = _command(pictures, folder / "local", "--local")
+        figures["all, Ray"] = _command(pictures, folder / "ray")
+        figures["all, same bytes"] = _same(folder / "local", folder / "ray")
         for key, value in figures.items():
             print(key, _rounded(value))
     return figures
+
+
+def in_turns(pictures: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """Loop × 2, `--local`, Ray and a pool, one after the other, again and again; median ratios.
+
+    "Loop × 2" is two plain loops at the same time, each on half of the pictures, so that whatever else
+    the machine does hits all alike. CPU figures are pictures a second of processor time.
+    """
+    ratios: dict[str, list[float]] = {}
+    for number in range(rounds):
+        loops = plain_loops(pictures)
+        local = _command(pictures, folder / f"local{number}", "--local", part_size=100)
+        ray = _command(pictures, folder / f"ray{number}", part_size=100)
+        again = plain_loops(pictures)
+        own = pool(pictures, folder / "pool.parquet")
+        wall, cpu = ((loops[key] + again[key]) / 2 for key in ("images/s", "images/CPU s"))
+        row = {
+            "local, steady": local["steady, images/s"] / wall,
+            "local, whole run": local["whole, images/s"] / wall,
+            "local, CPU": local["images/CPU s"] / cpu,
+            "Ray, steady": ray["steady, images/s"] / wall,
+            "Ray, whole run": ray["whole, images/s"] / wall,
+            "pool, steady": own["steady, images/s"] / wall,
+            "pool, whole run": own["whole, images/s"] / wall,
+            "loops again": again["images/s"] / loops["images/s"],
+        }
+        print(number, f"loop × 2: {wall:.1f} images/s;", _rounded(row), flush=True)
+        for key, value in row.items():
+            ratios.setdefault(key, []).append(value)
+    return {f"{key} ÷ (loop × 2), median": float(np.median(values)) for key, values in ratios.items()}
 
 
 def run_deaths(shared: Path) -> dict[str, Any]:
@@ -106,21 +130,38 @@ def make_crops(shared: Path, folder: Path, count: int) -> Path:
     raise AssertionError("unreachable")
 
 
-def plain_loop(folder: Path, limit: int) -> float:
-    """Pictures a second of `for path in paths: detector.detect(path)`, in a process of its own."""
+def plain_loops(folder: Path) -> dict[str, float]:
+    """`for path in paths: detector.detect(path)` in two processes at once, start-up left out."""
     code = (
         "import sys, time, pathlib; from maskwatch import Detector, DetectOptions;"
-        "paths = sorted(pathlib.Path(sys.argv[1]).rglob('*.jpg'))[::int(sys.argv[2])];"
+        "paths = sorted(pathlib.Path(sys.argv[1]).rglob('*.jpg'))[int(sys.argv[2])::2];"
         "detector = Detector(options=DetectOptions(threads=1));"
-        "[detector.detect(path) for path in paths[:20]];"
-        "began = time.perf_counter(); [detector.detect(path) for path in paths];"
-        "print(len(paths) / (time.perf_counter() - began))"
+        "[detector.detect(path) for path in paths[:20]]; print('ready', flush=True); input();"
+        "began, cpu = time.perf_counter(), time.process_time();"
+        "[detector.detect(path) for path in paths];"
+        "print(len(paths), time.perf_counter() - began, time.process_time() - cpu)"
     )
-    step = max(1, len(list(folder.rglob("*.jpg"))) // limit)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(step)], capture_output=True, text=True, check=True
-    )
-    return float(done.stdout)
+    loops = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), str(half)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for half in (0, 1)
+    ]
+    for loop in loops:
+        assert loop.stdout is not None
+        loop.stdout.readline()
+    for loop in loops:
+        assert loop.stdin is not None
+        loop.stdin.write("\n")
+        loop.stdin.flush()
+    found = [tuple(map(float, loop.communicate()[0].split())) for loop in loops]
+    return {
+        "images/s": sum(count / wall_s for count, wall_s, _ in found),
+        "images/CPU s": sum(one[0] for one in found) / sum(one[2] for one in found),
+    }
 
 
 def pool(folder: Path, target: Path) -> dict[str, float]:
@@ -151,10 +192,11 @@ def _detect(path: str) -> list[dict[str, Any]]:
     return [{"path": path, **face} for face in _loaded[0].detect(path).to_dicts()]
 
 
-def _command(pictures: Path, out: Path, *more: str) -> dict[str, Any]:
+def _command(pictures: Path, out: Path, *more: str, part_size: int = 500) -> dict[str, Any]:
     """The command with two workers: its rates, and memory by quarter of its time."""
-    began = time.time()
-    process = subprocess.Popen([*COMMAND, str(pictures), "-o", str(out), "--workers", "2", "-q", *more])
+    began, cpu_before_s = time.time(), _children_cpu_s()
+    size = ("--workers", "2", "--part-size", str(part_size))
+    process = subprocess.Popen([*COMMAND, str(pictures), "-o", str(out), "-q", *size, *more])
     memory: list[tuple[float, float]] = []
     while process.poll() is None:
         memory.append((time.time() - began, _resident_mib(process.pid)))
@@ -168,12 +210,19 @@ def _command(pictures: Path, out: Path, *more: str) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "whole, images/s": sum(counts) / wall_s,
         "steady, images/s": sum(counts[1:]) / (last_s - first_s) if last_s > first_s else 0.0,
-        "start-up, s": first_s - began,
+        "images/CPU s": sum(counts) / max(_children_cpu_s() - cpu_before_s, 1e-9),
+        "to the first part, s": first_s - began,
     }
     for quarter in range(4):
         inside = [mib for at_s, mib in memory if quarter <= 4 * at_s / wall_s < quarter + 1]
         figures[f"memory in quarter {quarter + 1}, MiB"] = float(np.median(inside)) if inside else 0.0
     return figures
+
+
+def _children_cpu_s() -> float:
+    """Processor time of all processes that ended below this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _finish(pictures: Path, out: Path, *more: str) -> None:

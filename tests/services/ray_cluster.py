@@ -43,8 +43,13 @@ class RayCluster:
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._start("--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}")
-        self.add_node()
+        try:
+            head = ("--head", f"--port={self.port}", "--include-dashboard=false", f"--temp-dir={self.folder}")
+            self._start(*head)
+            self.add_node()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,11 +92,11 @@ class RayCluster:
                     env=self.environment,
                     start_new_session=True,
                 )
+            self.nodes.append(node)
             wait_until(partial(_has_started_or_ended, node, said), 180)
             if node.poll() is None:
-                self.nodes.append(node)
                 return node
-            kill_tree(node.pid)  # Ray gives a node 30 s to start, which a busy machine may need longer for
+            self.kill_node(node)  # Ray gives a node 30 s to start, which a busy machine may need longer for
         raise AssertionError(said.read_text())
 
 
