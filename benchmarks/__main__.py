@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `speed`, `tracking` and `video` run by default; `hour`, `batch`, `deaths` and `cameras`
-take about ten minutes each, `simulate` less.
+`accuracy`, `speed`, `tracking` and `video` run by default; `hour`, `batch`, `interruptions`,
+`deaths` and `cameras` take up to ten minutes each, `simulate` less.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "video": ("video", "run"),
     "hour": ("video", "run_hour"),
     "batch": ("batch", "run"),
+    "interruptions": ("batch", "run_interruptions"),
     "deaths": ("batch", "run_deaths"),
     "cameras": ("cameras", "run"),
     "simulate": ("simulate_cameras", "run"),

@@ -35,6 +35,8 @@ from maskwatch.batch.store import Store
 ROUNDS = 3
 COUNT = int(os.environ.get("MASKWATCH_BENCH_PICTURES", "20000"))
 COMMAND = (sys.executable, "-c", "from maskwatch.cli.app import main; main()", "batch")
+FEW = min(COUNT, int(os.environ.get("MASKWATCH_BENCH_DEATHS", "1500")))
+SMALL = ("--part-size", "25", "--workers", "2", "-q")
 SIDES = (256, 320, 384, 448, 512, 640)
 
 
@@ -83,25 +85,39 @@ def in_turns(pictures: Path, folder: Path, rounds: int) -> dict[str, Any]:
     return {f"{key} ÷ (loop × 2), median": float(np.median(values)) for key, values in ratios.items()}
 
 
-def run_deaths(shared: Path) -> dict[str, Any]:
-    """Ten interruptions at random moments, then a cluster that loses a worker and a node."""
-    count = min(COUNT, int(os.environ.get("MASKWATCH_BENCH_DEATHS", "1500")))
+def run_interruptions(shared: Path) -> dict[str, Any]:
+    """A job that is killed at ten random moments, and one that is not: the same bytes."""
     with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
         folder = Path(name)
-        pictures = make_crops(shared, _runs() / f"crops-{count}", count)
+        pictures = make_crops(shared, _runs() / f"crops-{FEW}", FEW)
         began = time.monotonic()
         _finish(pictures, folder / "clean", "--local")
         clean_s = time.monotonic() - began
-        figures: dict[str, Any] = {"pictures": count, "clean": sums(folder / "clean")}
-        figures["interrupted"] = _interrupt(pictures, folder / "interrupted", clean_s, times=10)
-        figures["interrupted, same bytes"] = _same(folder / "clean", folder / "interrupted")
-        figures["cluster"] = _kill_in_cluster(pictures, folder / "cluster")
-        figures["cluster, same bytes"] = _same(folder / "clean", folder / "cluster")
-        figures["cluster, same sums"] = sums(folder / "cluster") == figures["clean"]
-        for key, value in figures.items():
-            print(key, _rounded(value))
-        if not (figures["interrupted, same bytes"] and figures["cluster, same bytes"]):
-            raise RuntimeError("an interruption changed the result")
+        figures: dict[str, Any] = {"pictures": FEW, "clean": sums(folder / "clean")}
+        figures["parts done after each"] = _interrupt(pictures, folder / "out", clean_s, times=10)
+        return _compared(folder, figures)
+
+
+def run_deaths(shared: Path) -> dict[str, Any]:
+    """A Ray cluster of two nodes that loses a worker, then a node, at work: the same bytes and sums."""
+    with tempfile.TemporaryDirectory(prefix="maskwatch-bench", dir=_runs()) as name:
+        folder = Path(name)
+        pictures = make_crops(shared, _runs() / f"crops-{FEW}", FEW)
+        _finish(pictures, folder / "clean", "--local")
+        figures: dict[str, Any] = {"pictures": FEW, "clean": sums(folder / "clean")}
+        figures |= _kill_in_cluster(pictures, folder / "out")
+        return _compared(folder, figures)
+
+
+def _compared(folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
+    """With what was the same; fails if anything was not."""
+    figures["hurt"] = sums(folder / "out")
+    figures["same sums"] = figures["hurt"] == figures["clean"]
+    figures["same bytes"] = _same(folder / "clean", folder / "out")
+    for key, value in figures.items():
+        print(key, _rounded(value))
+    if not (figures["same sums"] and figures["same bytes"]):
+        raise RuntimeError("an interruption changed the result")
     return figures
 
 
@@ -226,20 +242,18 @@ def _children_cpu_s() -> float:
 
 
 def _finish(pictures: Path, out: Path, *more: str) -> None:
-    size = ("--part-size", "50", "--workers", "2", "-q")
-    subprocess.run([*COMMAND, str(pictures), "-o", str(out), *size, *more], check=True)
+    subprocess.run([*COMMAND, str(pictures), "-o", str(out), *SMALL, *more], check=True)
 
 
-def _interrupt(pictures: Path, out: Path, clean_s: float, times: int) -> dict[str, Any]:
-    """Kill the job at random moments, then let it end; how many pictures each life found done."""
+def _interrupt(pictures: Path, out: Path, clean_s: float, times: int) -> list[int]:
+    """Kill the job at random moments, then let it end; how many parts were done after each life."""
     rng = random.Random(11)
     found = []
-    size = ("--part-size", "50", "--workers", "2", "-q")
     for number in range(times):
         process = subprocess.Popen(
-            [*COMMAND, str(pictures), "-o", str(out), *size, "--local"], start_new_session=True
+            [*COMMAND, str(pictures), "-o", str(out), *SMALL, "--local"], start_new_session=True
         )
-        time.sleep(rng.uniform(0.15, 0.3) * clean_s)
+        time.sleep(rng.uniform(0.1, 0.6) * clean_s)
         if process.poll() is None:
             how = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[number % 3]
             if how == signal.SIGKILL:
@@ -249,7 +263,7 @@ def _interrupt(pictures: Path, out: Path, clean_s: float, times: int) -> dict[st
         process.wait()
         found.append(len(list((out / FOLDER / "parts").glob("*.json"))))
     _finish(pictures, out, "--local")
-    return {"parts done after each": found}
+    return found
 
 
 def _kill_in_cluster(pictures: Path, out: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing_extensions import Self
 from tests.services.servers import free_port, missing, wait_until
 
 TRIES = 4
-SETTINGS = ("--disable-usage-stats", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1")
+SETTINGS = ("--disable-usage-stats", "--object-store-memory=100000000")
 
 
 class RayCluster:
@@ -31,16 +32,15 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="mwray", dir="/tmp"))  # sockets need short paths
         self.nodes: list[subprocess.Popen[bytes]] = []
         self._started = 0
-        # the second variable is Ray's name for "only loopback"
         self.environment = {
             **os.environ,
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
         }
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host(1)}:{self.port}"
 
     def __enter__(self) -> Self:
         try:
@@ -57,6 +57,11 @@ class RayCluster:
             kill_tree(node.pid)
             node.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def _host(number: int) -> str:
+        """Loopback too, but not 127.0.0.1, for which Ray takes the machine's address in the network."""
+        return f"127.0.0.{1 + number}"
 
     def add_node(self) -> subprocess.Popen[bytes]:
         """One more node, when it is part of the cluster."""
@@ -83,10 +88,11 @@ class RayCluster:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
         for _ in range(TRIES):
             self._started += 1
+            at = f"--node-ip-address={self._host(len(self.nodes) + 1)}"
             said = self.folder / f"node{self._started}.txt"
             with said.open("wb") as log:
                 node = subprocess.Popen(
-                    [*command, *SETTINGS, *arguments],
+                    [*command, *SETTINGS, at, *arguments],
                     stdout=log,
                     stderr=log,
                     env=self.environment,

@@ -165,8 +165,7 @@ def _watch_here(
             command.tell(session.statuses)
 
         session.run(stop=stop, duration_s=command.duration_s, until_ended=True, between=between)
-        statuses, deliveries = session.statuses, session.deliveries
-    return statuses, [delivery.words() for delivery in deliveries]
+    return session.statuses, [delivery.words() for delivery in session.deliveries]
 
 
 def _watch_on_cluster(

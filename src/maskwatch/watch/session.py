@@ -37,6 +37,7 @@ class Session:
         self._track, self._spool, self._node, self._keep_days = track, spool, node, keep_days
         self._on_step = on_step
         self._rounds = Rounds(detector, self._tell, workers=rounds[0], at_once=rounds[1])
+        self._last: list[CameraStatus] = []
         self._cameras: dict[str, CameraConfig] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._tellers: dict[str, Callable[[LiveStep], None]] = {}
@@ -47,14 +48,15 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._last = self._rounds.statuses
         self._rounds.__exit__(kind, error, trace)
         for delivery in self._deliveries.values():
             delivery.__exit__(kind, error, trace)
 
     @property
     def statuses(self) -> list[CameraStatus]:
-        """What each camera has come to."""
-        return self._rounds.statuses
+        """What each camera has come to, or came to by the end."""
+        return self._rounds.statuses or self._last
 
     @property
     def cameras(self) -> list[Camera]:
