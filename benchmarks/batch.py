@@ -46,6 +46,8 @@ def run(shared: Path) -> dict[str, Any]:
         folder = Path(name)
         some = make_crops(shared, _runs() / f"crops-{COUNT // 8}", COUNT // 8)
         figures: dict[str, Any] = {"pictures": COUNT, "rounds": in_turns(some, folder, ROUNDS)}
+        figures["processor time"] = processor_time(shared, folder)
+        print(_rounded(figures["processor time"]), flush=True)
         pictures = make_crops(shared, _runs() / f"crops-{COUNT}", COUNT)
         figures["all, local"] = _command(pictures, folder / "local", "--local")
         figures["all, Ray"] = _command(pictures, folder / "ray")
@@ -53,6 +55,30 @@ def run(shared: Path) -> dict[str, Any]:
         for key, value in figures.items():
             print(key, _rounded(value))
     return figures
+
+
+def processor_time(shared: Path, folder: Path) -> dict[str, float]:
+    """Pictures a second of processor time, which other programs on the machine hardly change.
+
+    For the command, of what 2,000 pictures cost more than 400, so that start-up is left out as in the
+    loop. The ratio bounds what two workers on two free cores can reach beside two loops.
+    """
+    few, many = (make_crops(shared, _runs() / f"crops-{count}", count) for count in (400, 2000))
+    costs = []
+    loops = plain_loops(many)["images/CPU s"]
+    for pictures in (few, many):
+        before_s = _children_cpu_s()
+        _command(pictures, folder / f"cpu-{pictures.name}", "--local", part_size=100)
+        costs.append(_children_cpu_s() - before_s)
+    again = plain_loops(many)["images/CPU s"]
+    ours = 1600 / (costs[1] - costs[0])
+    return {
+        "loop, images/CPU s": (loops + again) / 2,
+        "loop again ÷ loop": again / loops,
+        "local, images/CPU s": ours,
+        "local ÷ loop": ours / ((loops + again) / 2),
+        "start-up, CPU s": costs[0] - 400 / ours,
+    }
 
 
 def in_turns(pictures: Path, folder: Path, rounds: int) -> dict[str, Any]:

@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from maskwatch.errors import MissingExtraError, OptionError
 from maskwatch.events import Rules
 from maskwatch.pipeline import WatchOptions
-from maskwatch.rules_file import rules_of
+from maskwatch.rules_file import read_toml, rules_of
 from maskwatch.sources.camera import CameraOptions
 from maskwatch.tracker import TrackOptions
 
@@ -39,11 +38,6 @@ try:
     from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 except ImportError as error:
     raise MissingExtraError.for_extra("watch", "pydantic", "watch") from error
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ .-]*")
@@ -151,13 +145,7 @@ def read_config(path: Path) -> WatchConfig:
     Raises:
         OptionError: it cannot be read, or says something that cannot be; the message names each place.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path}: no TOML file ({error})") from error
-    content = _expand(content, str(path))
+    content = _expand(read_toml(path), str(path))
     defaults = content.pop("defaults", {})
     cameras = content.get("cameras")
     if isinstance(defaults, dict) and isinstance(cameras, dict):
