@@ -18,8 +18,9 @@ from maskwatch import OptionError
 from maskwatch.pipeline import Rounds
 from maskwatch.pipeline.live import Newest
 from maskwatch.sources.camera import Camera, CameraOptions, CameraState
-from maskwatch.watch.config import read_config
+from maskwatch.watch.config import CameraConfig, DetectorConfig, read_config
 from maskwatch.watch.doctor import examine
+from maskwatch.watch.host import CameraHost
 from maskwatch.watch.reload import ConfigFile
 from tests.clips import make_clip, numbered
 from tests.commands import run, start
@@ -360,3 +361,26 @@ def test_nothing_to_watch_exits_with_1(tmp_path):
     done = run("watch", path)
     assert done.returncode == 1
     assert "gone is not watched: /nowhere.mp4: no camera number" in done.stderr
+
+
+def test_a_host_watches_what_it_is_given_and_tells_what_came_of_it(clip, tmp_path):
+    events = tmp_path / "events.jsonl"
+    config = {"source": str(clip), "loop": True, "sinks": (str(events),)}
+    host = CameraHost("host7", DetectorConfig(max_side=320), tmp_path / "spool", None)
+    assert host.report().statuses == ()
+    host.assign({"door": CameraConfig(**config), "gone": CameraConfig(source="/nowhere.mp4")})
+    wait_until(lambda: any(row["kind"] == "start" for row in rows(events)), 120)
+    report = host.report()
+    assert set(report.cameras) == {"door", "gone"}
+    assert [status.name for status in report.statuses] == ["door"]
+    assert any("gone is not watched" in line for line in report.words)
+    assert 0 < report.busy <= 1
+    host.assign({"gate": CameraConfig(**config)})
+    wait_until(lambda: {row["source_id"] for row in rows(events)} == {"door", "gate"}, 120)
+    last = host.close()
+    assert [(status.name, status.looked > 0) for status in last.statuses] == [("gate", True)]
+    assert last.life == report.life
+    assert "events delivered" in last.deliveries[0]
+    kinds = [row["kind"] for row in rows(events)]
+    assert kinds.count("start") == kinds.count("end") == 2
+    assert list((tmp_path / "spool" / "host7").iterdir())

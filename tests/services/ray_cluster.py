@@ -34,6 +34,7 @@ class RayCluster:
         self._started = 0
         self.environment = {
             **os.environ,
+            "RAY_agent_register_timeout_ms": "120000",  # a busy machine may need it
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
         }
