@@ -56,14 +56,15 @@ class DetectorConfig(_Table):
         model, classifier: files; None for the packaged detector, and for no second stage.
         score_threshold: faces below it start no track.
         max_side: larger pictures are scaled down to this many px.
-        at_once: pictures of different cameras in one batch.
+        at_once: pictures of different cameras in one batch. On a CPU batches cost more a picture than
+            they save (docs/scale.md), so the default is 1: cameras share the detector in turn.
     """
 
     model: Path | None = None
     classifier: Path | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     max_side: Annotated[int, Field(ge=32)] = 640
-    at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    at_once: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class CameraConfig(_Table):
