@@ -26,7 +26,7 @@ from maskwatch.watch.config import CameraConfig
 from maskwatch.watch.session import Session
 
 MINUTES = float(os.environ.get("MASKWATCH_BENCH_MINUTES", "10"))
-CAMERAS, FPS, CORES, AT_ONCE = 16, 5.0, 2, 4
+CAMERAS, FPS, CORES, AT_ONCE = 16, 5.0, 2, 1
 PHASES = ("calm", "one floods", "one floods, one is dead")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -120,13 +121,18 @@ def test_cameras_outlive_a_worker_and_a_node(cluster, tmp_path, astronaut):
     kill(cluster.actors("CameraHost")[0])
     wait_until(lambda: command.says("was started again"), PATIENCE_S)
     wait_until(lambda: len(cluster.actors("CameraHost")) == 2, PATIENCE_S)
-    before = command.text.count("is watched")
     cluster.kill_node(cluster.nodes[-1])
     wait_until(lambda: command.says("go to other hosts"), PATIENCE_S)
-    wait_until(lambda: command.text.count("is watched") > before, PATIENCE_S)
+    moved = re.search(r"its cameras \((.*)\) go to other hosts", command.text).group(1).split(", ")
+
+    def are_watched_again() -> bool:
+        since = command.text.partition("go to other hosts")[2]
+        return all(command.says("") and f"{name} is watched" in since for name in moved)
+
+    wait_until(are_watched_again, PATIENCE_S)
     assert command.end(signal.SIGTERM) == 0, command.text
-    farewells = [line for line in command.lines if "pictures looked at" in line]
-    assert {line.split(":")[0] for line in farewells if "looked at" in line} >= {"door", "gate", "yard"}
+    farewells = {line.split(":")[0] for line in command.lines if "pictures looked at" in line}
+    assert farewells >= {"door", "gate", "yard"}, command.text
     assert "Traceback" not in command.text
 
 
