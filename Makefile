@@ -47,7 +47,7 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 $(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/install.sh
 	$(PIP) install --quiet --upgrade --constraint $(CONSTRAINTS) pip
 	sh tests/services/install.sh
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --group tensorflow --editable '.[train,sinks,notify]'
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --group tensorflow --editable '.[train,sinks,notify,batch,watch]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

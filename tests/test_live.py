@@ -92,7 +92,7 @@ def watch(cameras, detector, options=None, **more):
 
 
 def test_the_newest_picture_wins_and_drops_are_counted():
-    camera = Script("door", ["connecting", "live", *paced(60, 0.01), "ended"])
+    camera = Script("door", ["connecting", "live", *paced(60, 0.01, first=20), "ended"])
     detector = Bare(delay_s=0.05)
     _, (status,) = watch([camera], detector)
     numbers = [number for _, number in detector.seen]

@@ -25,8 +25,6 @@ from maskwatch.labels import UNCERTAIN
 if TYPE_CHECKING:
     import PIL.Image
 
-ImageSource = Union[str, "os.PathLike[str]", bytes, npt.NDArray[np.uint8], "PIL.Image.Image", Frame]
-
 LARGEST_PIXELS = 178_956_970
 """A picture of more pixels is refused before it is decoded (Pillow's error limit)."""
 
@@ -56,6 +54,9 @@ class Picture:
     name: str
 
 
+ImageSource = Union[str, "os.PathLike[str]", bytes, npt.NDArray[np.uint8], "PIL.Image.Image", Frame, Picture]
+
+
 @dataclass(frozen=True, eq=False)
 class Letterboxed:
     """A picture as the network sees it.
@@ -71,21 +72,24 @@ class Letterboxed:
     size_wh: tuple[int, int]
 
 
-def read_picture(source: ImageSource, *, needed_side: int | None = None) -> Picture:
+def read_picture(source: ImageSource, *, needed_side: int | None = None, name: str | None = None) -> Picture:
     """Decode one picture. A JPEG is decoded at 1/2, 1/4 or 1/8 if `needed_side` px remain.
 
-    EXIF orientation is applied to encoded pictures and PIL images; arrays are taken as they are.
+    EXIF orientation is applied to encoded pictures and PIL images; arrays, and a `Picture`, are
+    taken as they are. `name` is what errors call encoded bytes.
 
     Raises:
         ImageError: it cannot be read, is none, or has too many pixels.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Frame):
         return Picture(source.image, source.size_wh, source.source_id or "frame")
     if isinstance(source, np.ndarray):
         image = _rgb_of_array(source)
         return Picture(image, (image.shape[1], image.shape[0]), "array")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), "bytes", needed_side)
+        return _decode(bytes(source), name or "bytes", needed_side)
     if isinstance(source, str | os.PathLike):
         return _decode(_read_file(Path(source)), str(source), needed_side)
     if hasattr(source, "convert") and hasattr(source, "getexif"):

@@ -38,13 +38,21 @@ def read_rules(path: Path) -> Rules:
     Raises:
         OptionError: it cannot be read, or a key or value is wrong; the message names it.
     """
+    return rules_of(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        OptionError: it cannot be read, or is none.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: no TOML file ({error})") from error
-    return rules_of(content, str(path))
 
 
 def rules_of(content: dict[str, Any], name: str) -> Rules:

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import Self
 
 STRICT = "MASKWATCH_TEST_SERVICES"
 RATE = 10
@@ -84,7 +86,7 @@ class Server:
             self.process = None
             wait_until(lambda: not answers(self.port))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -200,6 +202,30 @@ class RtspCamera(Server):
     @property
     def url(self) -> str:
         return f"rtsp://user:secret@127.0.0.1:{self.port}/camera"
+
+
+class ObjectStore(Server):
+    """moto's server: S3 in memory, over HTTP."""
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client must find in its environment."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def make_bucket(self, name: str) -> None:
+        """An empty bucket."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{name}", method="PUT")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 200
 
 
 if __name__ == "__main__":

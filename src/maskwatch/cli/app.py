@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskwatch.cli.batch import batch
 from maskwatch.cli.data import app as data
 from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
@@ -15,6 +16,7 @@ from maskwatch.cli.live import live
 from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
+from maskwatch.cli.watch import doctor, watch
 from maskwatch.errors import MaskwatchError, OptionError
 
 app = typer.Typer(
@@ -27,6 +29,9 @@ app = typer.Typer(
 app.command()(image)
 app.command()(video)
 app.command()(live)
+app.command()(batch)
+app.command()(watch)
+app.command()(doctor)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

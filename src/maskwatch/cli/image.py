@@ -50,9 +50,9 @@ def image(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from maskwatch.cli.stages import load_stages
     from maskwatch.detector import DetectOptions
     from maskwatch.pipeline import ImageResult, detect_files
+    from maskwatch.pipeline.stages import load_stages
     from maskwatch.sinks.image_files import AnnotatedImages
     from maskwatch.sinks.tables import CsvFile, JsonFile
     from maskwatch.sources.images import find_images

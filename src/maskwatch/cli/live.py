@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.tracking import load_tracking
+from maskwatch.cli.signals import stopped_by_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,7 +101,8 @@ def live(
 
     from maskwatch.errors import OptionError
     from maskwatch.events import Rules
-    from maskwatch.pipeline import WatchOptions, watch_cameras
+    from maskwatch.pipeline import WatchOptions, open_deliveries, teller, watch_cameras
+    from maskwatch.pipeline.stages import load_tracking
     from maskwatch.rules_file import read_rules
     from maskwatch.sources.camera import Camera, CameraOptions
 
@@ -121,10 +120,11 @@ def live(
     cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
     _name_apart(cameras)
     console = Console(stderr=True)
+    folder = spool or Path(typer.get_app_dir("maskwatch")) / "spool"
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
-        deliveries = [stack.enter_context(one) for one in _deliveries(sinks or [], spool, keep_days)]
-        showers: list[Callable[[LiveStep], None]] = [_teller(deliveries)]
+        deliveries = [stack.enter_context(one) for one in open_deliveries(sinks or [], folder, keep_days)]
+        showers: list[Callable[[LiveStep], None]] = [teller(deliveries)]
         if record is not None:
             showers.append(stack.enter_context(_recording(record, cameras, blur=blur)))
         if page:
@@ -138,7 +138,7 @@ def live(
             showers.append(stack.enter_context(_window(stop, blur=blur)))
         if not quiet:
             showers.append(stack.enter_context(_status_line(console, deliveries)))
-        stack.enter_context(_stopped_by_signals(stop))
+        stack.enter_context(stopped_by_signals(stop))
 
         def on_step(step: LiveStep) -> None:
             for show in showers:
@@ -149,9 +149,9 @@ def live(
         )
     if not quiet:
         for status in statuses:
-            console.print(_farewell(status), markup=False, highlight=False, soft_wrap=True)
+            console.print(status.farewell(), markup=False, highlight=False, soft_wrap=True)
         for delivery in deliveries:
-            console.print(_delivered(delivery), markup=False, highlight=False, soft_wrap=True)
+            console.print(delivery.words(), markup=False, highlight=False, soft_wrap=True)
     if any(status.looked == 0 for status in statuses):
         never = ", ".join(status.name for status in statuses if status.looked == 0)
         console.print(f"maskwatch: not one picture came from {never}", markup=False, soft_wrap=True)
@@ -165,36 +165,6 @@ def _name_apart(cameras: list[Camera]) -> None:
         names[camera.name] = names.get(camera.name, 0) + 1
         if names[camera.name] > 1:
             camera.name = f"{camera.name} ({names[camera.name]})"
-
-
-def _deliveries(sinks: list[str], folder: Path | None, keep_days: float | None) -> Iterator[Delivery]:
-    """A delivery with its own spool for each address."""
-    from maskwatch.pipeline import Delivery
-    from maskwatch.sinks.receivers import open_receiver
-    from maskwatch.sinks.spool import Spool
-
-    folder = folder or Path(typer.get_app_dir("maskwatch")) / "spool"
-    for address in dict.fromkeys(sinks):
-        receiver = open_receiver(address, keep_days=keep_days)
-        digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-        yield Delivery(receiver, Spool(folder / f"{digest}.db"))
-
-
-def _teller(deliveries: list[Delivery]) -> Callable[[LiveStep], None]:
-    """Hands events to all receivers, and states to those that show them."""
-    from maskwatch.sinks.mqtt import Mqtt
-
-    shows_state = [one.receiver for one in deliveries if isinstance(one.receiver, Mqtt)]
-
-    def tell(step: LiveStep) -> None:
-        for event in step.events:
-            for delivery in deliveries:
-                delivery.write(event)
-        for receiver in shows_state:
-            status = step.status
-            receiver.show(step.camera, status.state, status.in_view.counts, status.compliance)
-
-    return tell
 
 
 @contextlib.contextmanager
@@ -281,46 +251,9 @@ def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Calla
         yield show
 
 
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the watch as if its time were over: files are finished, events sent."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _drawn(step: LiveStep, *, blur: bool) -> Image:
     from maskwatch.annotate import annotate, blur_faces
 
     assert step.frame is not None
     image = blur_faces(step.frame.image, step.detections) if blur else step.frame.image
     return annotate(image, step.detections)
-
-
-def _farewell(status: CameraStatus) -> str:
-    losses = f", lost {status.losses}× for {status.lost_s:.1f} s" if status.losses else ""
-    share = "–" if status.compliance is None else f"{status.compliance:.0%}"
-    return (
-        f"{status.name}: {status.looked} pictures looked at, {status.dropped} dropped{losses}, "
-        f"{status.alerts} alerts, compliance {share}, latency "
-        f"{status.latency_p50_s * 1e3:.0f} ms (95 %: {status.latency_p95_s * 1e3:.0f} ms)"
-    )
-
-
-def _delivered(delivery: Delivery) -> str:
-    parts = [f"{delivery.receiver.name}: {delivery.delivered} events delivered"]
-    if delivery.waiting:
-        parts.append(f"{delivery.waiting} wait for the next start ({delivery.last_error})")
-    if delivery.rejected:
-        parts.append(f"{delivery.rejected} refused ({delivery.last_error})")
-    if delivery.spool.dropped:
-        parts.append(f"{delivery.spool.dropped} dropped")
-    return ", ".join(parts)

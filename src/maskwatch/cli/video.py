@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.tracking import load_tracking
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -71,6 +70,7 @@ def video(
     from maskwatch.errors import MaskwatchError
     from maskwatch.events import Event, Rules
     from maskwatch.pipeline import ClipOptions, WatchOptions, process_clip
+    from maskwatch.pipeline.stages import load_tracking
     from maskwatch.rules_file import read_rules
     from maskwatch.sinks.lines import JsonLines, open_events
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import MaskwatchError, RejectedError
 from maskwatch.events import Happening
-from maskwatch.sinks.receivers import Receiver
+from maskwatch.sinks.receivers import Receiver, open_receiver
 from maskwatch.sinks.spool import Spool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from maskwatch.pipeline.live import LiveStep
 
 BATCH = 100
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
@@ -63,6 +68,17 @@ class Delivery:
         """Events that have not arrived yet."""
         return len(self.spool)
 
+    def words(self) -> str:
+        """One line for a terminal: what arrived, what did not."""
+        parts = [f"{self.receiver.name}: {self.delivered} events delivered"]
+        if self.waiting:
+            parts.append(f"{self.waiting} wait for the next start ({self.last_error})")
+        if self.rejected:
+            parts.append(f"{self.rejected} refused ({self.last_error})")
+        if self.spool.dropped:
+            parts.append(f"{self.spool.dropped} dropped")
+        return ", ".join(parts)
+
     def _may_try_again(self, pause_s: float) -> bool:
         """Wait before the next try; once the block is left, only as long as patience lasts."""
         if not self._stop.wait(pause_s):
@@ -97,3 +113,35 @@ class Delivery:
                 continue
             self.spool.remove(events)
             pause_s = FIRST_PAUSE_S
+
+
+def open_deliveries(
+    addresses: Sequence[str], folder: Path, keep_days: float | None = None, *, node: str = ""
+) -> Iterator[Delivery]:
+    """A delivery for each different address, its spool in `folder`; enter each one.
+
+    `node` keeps apart processes that share addresses and folder.
+
+    Raises:
+        OptionError, MissingExtraError, SourceError: as `open_receiver` and `Spool`.
+    """
+    for address in dict.fromkeys(addresses):
+        receiver = open_receiver(address, keep_days=keep_days, node=node)
+        digest = hashlib.sha256(f"{node}{address}".encode()).hexdigest()[:16]
+        yield Delivery(receiver, Spool(folder / f"{digest}.db"))
+
+
+def teller(deliveries: Sequence[Delivery]) -> Callable[[LiveStep], None]:
+    """Hands events to all receivers, and states to those that show them."""
+
+    def tell(step: LiveStep) -> None:
+        for event in step.events:
+            for delivery in deliveries:
+                delivery.write(event)
+        for delivery in deliveries:
+            show = getattr(delivery.receiver, "show", None)
+            if show is not None:
+                status = step.status
+                show(step.camera, status.state, status.in_view.counts, status.compliance)
+
+    return tell

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from maskwatch.detections import Detections
-from maskwatch.errors import MaskwatchError
 from maskwatch.events import Event, Happening
 from maskwatch.frames import Frame
-from maskwatch.pipeline.images import DetectsFaces
 from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.sources.camera import Camera, CameraState, Shot
 from maskwatch.summary import Summary
@@ -33,10 +30,18 @@ class Newest:
     Changes of state are never dropped.
     """
 
-    def __init__(self, camera: Iterable[Shot | CameraState], wake: threading.Event) -> None:
-        """`wake` is set whenever there is something to take."""
+    def __init__(
+        self, camera: Iterable[Shot | CameraState], wake: threading.Event, *, fps: float | None = None
+    ) -> None:
+        """`wake` is set whenever there is something to take.
+
+        Of pictures that come faster than `fps`, those in between are left out and counted in
+        `over_rate`; `dropped` counts those that were wanted and came to nothing.
+        """
         self.dropped = 0
         self.received = 0
+        self.over_rate = 0
+        self._fps, self._next_s = fps, -np.inf
         self._camera, self._wake = camera, wake
         self._lock = threading.Lock()
         self._shot: Shot | None = None
@@ -50,10 +55,14 @@ class Newest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+        self._thread.join(timeout=10)
+
+    def stop(self) -> None:
+        """End soon, without being waited for."""
         stop = getattr(self._camera, "stop", None)
         if stop is not None:
             stop()
-        self._thread.join(timeout=10)
 
     def take(self) -> Shot | CameraState | None:
         """The next change of state, or else the newest shot, or None; does not wait."""
@@ -68,6 +77,15 @@ class Newest:
         """Whether the camera may still send something."""
         return self._thread.is_alive() or self._shot is not None or bool(self._states)
 
+    def _is_early(self, at_s: float) -> bool:
+        """Whether the next picture is not wanted yet; keeps to the rate on the average."""
+        if self._fps is None:
+            return False
+        if at_s < self._next_s - 0.1 / self._fps:
+            return True
+        self._next_s = max(self._next_s, at_s - 0.5 / self._fps) + 1 / self._fps
+        return False
+
     def _follow(self) -> None:
         try:
             for item in self._camera:
@@ -79,6 +97,9 @@ class Newest:
                             self._shot = None
                     else:
                         self.received += 1
+                        if self._is_early(item.captured_s):
+                            self.over_rate += 1
+                            continue
                         self.dropped += self._shot is not None
                         self._shot = item
                 self._wake.set()
@@ -91,15 +112,21 @@ class Newest:
 
 @dataclass
 class CameraStatus:
-    """What is known of one camera by now; read it, or copy it with `snapshot`."""
+    """What is known of one camera by now; copy it to keep it.
+
+    `received` pictures were `looked` at, came `over_rate` of what was wanted, or were `dropped` because
+    something newer came first or the camera sent far too many; at most one more is waiting.
+    """
 
     name: str
     state: str = "connecting"
     since_s: float = 0.0
     reason: str = ""
     attempt: int = 0
+    received: int = 0
     looked: int = 0
     dropped: int = 0
+    over_rate: int = 0
     losses: int = 0
     lost_s: float = 0.0
     fps: float = 0.0
@@ -128,6 +155,16 @@ class CameraStatus:
             f"latency {self.latency_p50_s * 1e3:.0f}/{self.latency_p95_s * 1e3:.0f} ms"
         )
 
+    def farewell(self) -> str:
+        """One line about the whole watch."""
+        losses = f", lost {self.losses}× for {self.lost_s:.1f} s" if self.losses else ""
+        share = "–" if self.compliance is None else f"{self.compliance:.0%}"
+        return (
+            f"{self.name}: {self.looked} pictures looked at, {self.dropped} dropped{losses}, "
+            f"{self.alerts} alerts, compliance {share}, latency "
+            f"{self.latency_p50_s * 1e3:.0f} ms (95 %: {self.latency_p95_s * 1e3:.0f} ms)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class LiveStep:
@@ -140,12 +177,21 @@ class LiveStep:
     status: CameraStatus
 
 
-class _Follower:
+class Follower:
     """One camera with all that belongs to it."""
 
-    def __init__(self, camera: Camera, options: WatchOptions | None, wake: threading.Event) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        options: WatchOptions | None,
+        wake: threading.Event,
+        *,
+        fps: float | None = None,
+    ) -> None:
+        """`fps` is how many pictures a second are wanted at most; None: all."""
         self.camera = camera
-        self.newest = Newest(camera, wake)
+        self.newest = Newest(camera, wake, fps=fps)
+        self.looked_at = -1.0
         self.status = CameraStatus(camera.name)
         self._people = PeopleWatch(camera.name, options, wall_origin=camera.started_wall)
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -157,7 +203,8 @@ class _Follower:
         status, was = self.status, self.status.state
         status.state, status.since_s = state.state, state.at_s
         status.reason, status.attempt = state.reason, state.attempt
-        status.in_view, status.dropped = Summary(), self.newest.dropped
+        status.in_view = Summary()
+        self._count()
         events: list[Happening] = []
         if state.state in ("lost", "ended"):
             status.fps = 0.0
@@ -175,89 +222,34 @@ class _Follower:
             events.append(self._event("back", state.at_s, gap_s, words))
         return events
 
-    def on_shot(self, shot: Shot, detector: DetectsFaces) -> tuple[Frame, Detections, list[Happening]]:
-        """Look at one picture."""
-        frame = shot.to_frame()
-        tracked, events = self._people.look(detector.detect(frame), frame)
+    def on_found(self, frame: Frame, found: Detections) -> tuple[Detections, list[Happening]]:
+        """Take the faces found in a picture: the same with ids and verdicts, and what is new."""
+        tracked, events = self._people.look(found, frame)
         status = self.status
         status.looked += 1
-        status.dropped = self.newest.dropped
+        self._count()
         status.in_view = Summary().add(tracked)
         status.compliance = self._people.rules.compliance
         status.alerts += sum(event.kind == "alert" for event in events)
-        self._latencies.append(self.camera.now_s - shot.captured_s)
-        self._looked_at.append(shot.captured_s)
+        self._latencies.append(self.camera.now_s - frame.pts_s)
+        self._looked_at.append(frame.pts_s)
         status.latency_p50_s, status.latency_p95_s = np.percentile(self._latencies, (50, 95)).tolist()
         span_s = self._looked_at[-1] - self._looked_at[0]
         status.fps = (len(self._looked_at) - 1) / span_s if span_s > 0 else 0.0
-        return frame, tracked, events
+        return tracked, events
+
+    def _count(self) -> None:
+        """What came, and what became of it."""
+        unseen = int(getattr(self.camera, "discarded", 0))
+        self.status.received = self.newest.received + unseen
+        self.status.dropped = self.newest.dropped + unseen
+        self.status.over_rate = self.newest.over_rate
 
     def close(self) -> list[Happening]:
         """End all visits."""
+        self._count()
         return self._people.close()
 
     def _event(self, kind: Literal["lost", "back"], at_s: float, duration_s: float, words: str) -> Event:
         wall_time = self.camera.started_wall + at_s
         return Event(kind, self.status.name, at_s, wall_time, duration_s=duration_s, message=words)
-
-
-def watch_cameras(
-    cameras: Sequence[Camera],
-    detector: DetectsFaces,
-    on_step: Callable[[LiveStep], None],
-    *,
-    options: WatchOptions | None = None,
-    duration_s: float | None = None,
-    stop: threading.Event | None = None,
-) -> list[CameraStatus]:
-    """Follow cameras in turn until all have ended, `duration_s` is over or `stop` is set.
-
-    Each camera with a new picture is looked at once a round, so that a fast one does not starve the
-    others. `on_step` is called for every picture looked at and every change of state, in the calling
-    thread. Returns what each camera came to.
-    """
-    wake, stop = threading.Event(), stop or threading.Event()
-    followers = [_Follower(camera, options, wake) for camera in cameras]
-    ends = None if duration_s is None else time.monotonic() + duration_s
-    entered: list[_Follower] = []
-    try:
-        for follower in followers:
-            follower.newest.__enter__()
-            entered.append(follower)
-        while not stop.is_set() and (ends is None or time.monotonic() < ends):
-            wake.clear()
-            news = [_take(follower, detector, on_step) for follower in followers]
-            if any(news):
-                continue
-            if not any(follower.newest.is_running for follower in followers):
-                break
-            wake.wait(0.2 if ends is None else max(0.0, min(0.2, ends - time.monotonic())))
-    finally:
-        for follower in entered:
-            follower.camera.stop()
-        for follower in entered:
-            follower.newest.__exit__(None, None, None)
-        for follower in followers:
-            events = follower.close()
-            if events:
-                status = replace(follower.status)
-                on_step(LiveStep(follower.camera.name, None, Detections.empty(), events, status))
-    return [follower.status for follower in followers]
-
-
-def _take(follower: _Follower, detector: DetectsFaces, on_step: Callable[[LiveStep], None]) -> bool:
-    """Handle one camera's next news; whether there was any."""
-    item = follower.newest.take()
-    if item is None:
-        return False
-    name = follower.camera.name
-    if isinstance(item, CameraState):
-        events = follower.on_state(item)
-        on_step(LiveStep(name, None, Detections.empty(), events, replace(follower.status)))
-        return True
-    try:
-        frame, tracked, events = follower.on_shot(item, detector)
-    except MaskwatchError:
-        return True  # one damaged picture; the next is on its way
-    on_step(LiveStep(name, frame, tracked, events, replace(follower.status)))
-    return True

@@ -1,6 +1,7 @@
 """Events and counts to an MQTT broker, in Frigate's manner, with Home Assistant's discovery.
 
 <prefix>/available                online | offline, retained; the broker says offline if we die
+                                  (<prefix>/nodes/<node>/available where several share a broker)
 <prefix>/events                   one JSON object an event, quality of service 1
 <prefix>/<camera>/state           connecting | live | lost | ended, retained
 <prefix>/<camera>/people          a number, retained; so with_mask, without_mask,
@@ -40,7 +41,7 @@ class Mqtt:
         OptionError: the address has no host, or a wrong port.
     """
 
-    def __init__(self, url: str, *, discovery_prefix: str = "homeassistant") -> None:
+    def __init__(self, url: str, *, discovery_prefix: str = "homeassistant", node: str = "") -> None:
         """`url`: mqtt://user:password@host:1883/prefix, or mqtts:// for TLS; prefix "maskwatch"."""
         try:
             import paho.mqtt.client as paho
@@ -56,6 +57,8 @@ class Mqtt:
         if not host:
             raise OptionError(f"{self.name}: no host; write mqtt://HOST:1883/prefix")
         self.prefix = parts.path.strip("/") or "maskwatch"
+        place = f"{self.prefix}/nodes/{slug_of(node)}" if node else self.prefix
+        self._available = f"{place}/available"
         self._discovery_prefix = discovery_prefix
         self._shown: dict[str, dict[str, str]] = {}
         self._shown_at: dict[str, float] = {}
@@ -66,7 +69,7 @@ class Mqtt:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
         if parts.scheme == "mqtts":
             self._client.tls_set()
-        self._client.will_set(f"{self.prefix}/available", "offline", qos=1, retain=True)
+        self._client.will_set(self._available, "offline", qos=1, retain=True)
         self._client.reconnect_delay_set(1, 30)
         self._client.on_connect = self._on_connect
         self._client.connect_async(host, port, keepalive=15)
@@ -119,9 +122,7 @@ class Mqtt:
     def close(self) -> None:
         """Say goodbye and disconnect."""
         if self._client.is_connected():
-            self._client.publish(f"{self.prefix}/available", "offline", qos=1, retain=True).wait_for_publish(
-                1
-            )
+            self._client.publish(self._available, "offline", qos=1, retain=True).wait_for_publish(1)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -129,7 +130,7 @@ class Mqtt:
         """Say that we are here, and let everything be published anew."""
         if reason.is_failure:
             return
-        client.publish(f"{self.prefix}/available", "online", qos=1, retain=True)
+        client.publish(self._available, "online", qos=1, retain=True)
         with self._lock:
             self._shown.clear()
             self._shown_at.clear()
@@ -138,7 +139,7 @@ class Mqtt:
         """Tell Home Assistant which sensors a camera has (MQTT discovery)."""
         node = f"{slug_of(self.prefix)}_{slug}"
         common = {
-            "availability_topic": f"{self.prefix}/available",
+            "availability_topic": self._available,
             "device": {"identifiers": [node], "name": f"maskwatch {camera}", "manufacturer": "maskwatch"},
         }
         sensors: dict[str, dict[str, Any]] = {

@@ -57,13 +57,13 @@ class EventFile:
         self._lines.close()
 
 
-def open_receiver(address: str, *, keep_days: float | None = None) -> Receiver:
+def open_receiver(address: str, *, keep_days: float | None = None, node: str = "") -> Receiver:
     """A receiver by its address.
 
     A file ending in .jsonl or .csv; a SQLite file ending in .db or .sqlite, or any address of
     SQLAlchemy's for SQLite and PostgreSQL; mqtt:// or mqtts://; http:// or https:// for a webhook,
     signed with the secret in the environment's MASKWATCH_WEBHOOK_SECRET; apprise: and one of apprise's
-    addresses.
+    addresses. `node` names this process where several share one broker.
 
     Raises:
         OptionError: the address is none of these.
@@ -74,7 +74,7 @@ def open_receiver(address: str, *, keep_days: float | None = None) -> Receiver:
     if scheme in ("mqtt", "mqtts"):
         from maskwatch.sinks.mqtt import Mqtt
 
-        return Mqtt(address)
+        return Mqtt(address, node=node)
     if scheme in ("http", "https"):
         from maskwatch.sinks.webhook import Webhook
 

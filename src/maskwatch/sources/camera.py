@@ -40,6 +40,8 @@ class CameraOptions:
         read_timeout_s: how long pictures may stay away before the camera counts as lost.
         first_pause_s, longest_pause_s: pause before connecting again; it doubles from try to try.
         steady_s: after being live for so long, the pause starts from its first value again.
+        most_fps: what comes faster for more than a second is thrown away before it is decoded, up to
+            the next picture that can be decoded by itself, and counted in `Camera.discarded`.
         loop: start a file over at its end, as if it were a camera.
 
     Raises:
@@ -51,12 +53,13 @@ class CameraOptions:
     first_pause_s: float = 0.5
     longest_pause_s: float = 15.0
     steady_s: float = 10.0
+    most_fps: float = 120.0
     loop: bool = False
 
     def __post_init__(self) -> None:
         times = (self.open_timeout_s, self.read_timeout_s, self.first_pause_s, self.longest_pause_s)
-        if min(times) <= 0:
-            raise OptionError("a camera's time-outs and pauses must be above 0 s")
+        if min(times) <= 0 or self.most_fps <= 0:
+            raise OptionError("a camera's time-outs, pauses and most_fps must be above 0")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Camera:
         self.started_wall = time.time()
         self._started = time.monotonic()
         self._stopped = threading.Event()
+        self.discarded = 0
         self._index = 0
         self._last_s: float | None = None
 
@@ -172,11 +176,25 @@ class Camera:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO" if self._is_file else "SLICE"  # frame threads would add delay
             began: float | None = None
-            for frame in container.decode(stream):
+            for frame in self._decoded(container, stream):
                 if self._is_file and frame.time is not None:
                     began = time.monotonic() - frame.time if began is None else began
                     self._stopped.wait(max(0.0, began + frame.time - time.monotonic()))
                 yield frame
+
+    def _decoded(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+        """Frames of a stream, without those of a flood."""
+        budget = _Budget(self.options.most_fps)
+        waits_for_key = False
+        for packet in container.demux(stream):
+            if packet.size and (waits_for_key or not budget.take()):
+                waits_for_key = not (packet.is_keyframe and budget.take())
+                if waits_for_key:
+                    self.discarded += 1
+                    continue
+            for frame in packet.decode():
+                if isinstance(frame, av.VideoFrame):
+                    yield frame
 
     def _open(self) -> InputContainer:
         options = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": _LOOK_US}
@@ -189,6 +207,24 @@ class Camera:
             timeout=(self.options.open_timeout_s, self.options.read_timeout_s),
             metadata_errors="replace",
         )
+
+
+class _Budget:
+    """Grants `rate` pieces a second on the average, and a second's worth at once (token bucket)."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = self._left = rate
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more is granted."""
+        now = time.monotonic()
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 def _address_of(uri: str) -> tuple[str, str | None, bool]:

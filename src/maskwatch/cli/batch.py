@@ -1,0 +1,160 @@
+"""`maskwatch batch`: many pictures, on one machine or a cluster, into Parquet."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from maskwatch.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maskwatch.batch.job import Progress
+
+LINE_EVERY_S = 30.0
+
+
+def batch(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Folders, globs, pictures, a list (.txt, a path a line), Parquet files with image bytes, "
+            "or addresses: s3://, gs:// … .",
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="OUT", help="Folder or address for the results.")
+    ],
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="N|auto", help="Detectors at work; auto: one a core.")
+    ] = "auto",
+    local: Annotated[
+        bool, typer.Option("--local", help="Processes of this machine, without Ray; the same results.")
+    ] = False,
+    address: Annotated[
+        Optional[str],
+        typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster; auto: the one here."),
+    ] = None,
+    part_size: Annotated[
+        int, typer.Option("--part-size", metavar="N", min=1, help="Pictures in one file of the results.")
+    ] = 500,
+    annotated: Annotated[
+        bool, typer.Option("--annotated", help="Write copies with boxes drawn on them, too.")
+    ] = False,
+    blur: Annotated[
+        bool, typer.Option("--blur", help="Write copies with unrecognisable faces, too.")
+    ] = False,
+    score_threshold: options.ScoreThreshold = None,
+    max_side: options.MaxSide = 1024,
+    model: options.Model = None,
+    classifier: options.Classifier = None,
+    face_detector: options.FaceDetector = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find faces in very many pictures and write Parquet: a row a picture, and a row a face.
+
+    OUT/images/ and OUT/faces/ grow part by part; OUT/manifest.json is written at the end. Run the same
+    command again after any interruption: parts that are done are not done twice. A picture that
+    cannot be read is a row with an error.
+    """
+    from rich.console import Console
+
+    from maskwatch.batch import BatchOptions, run_batch
+    from maskwatch.batch.job import Workers
+
+    count = _count(workers)
+    batch_options = BatchOptions(
+        model=model,
+        classifier=classifier,
+        face_detector=face_detector,
+        score_threshold=score_threshold,
+        max_side=max_side,
+        annotated=annotated,
+        blur=blur,
+        part_size=part_size,
+    )
+    console = Console(stderr=True)
+    bar = _Bar(console, quiet=quiet)
+    try:
+        report = run_batch(inputs, output, batch_options, Workers(count, local, address), report=bar.show)
+    except KeyboardInterrupt:
+        bar.close()
+        console.print("maskwatch: interrupted; the same command goes on where it stopped", highlight=False)
+        raise typer.Exit(130) from None
+    finally:
+        bar.close()
+    if not quiet:
+        console.print(str(report.summary), highlight=False, soft_wrap=True)
+        console.print(bar.words(report), highlight=False, soft_wrap=True)
+        from maskwatch.addresses import redact
+
+        console.print(f"Written to {redact(output)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _count(workers: str) -> int | None:
+    """The number of workers, None for auto."""
+    from maskwatch.errors import OptionError
+
+    if workers == "auto":
+        return None
+    if not workers.isdigit() or int(workers) < 1:
+        raise OptionError(f"--workers must be a number from 1 on, or auto, not {workers}")
+    return int(workers)
+
+
+class _Bar:
+    """Progress, pictures a second and time left: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._console, self._quiet = console, quiet
+        self._began: float | None = None
+        self._line_at = 0.0
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.1f} images/s"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("Detecting", total=None, rate=0.0)
+
+    def show(self, progress: Progress) -> None:
+        """What is done by now."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = self._line_at = now
+            self._bar.start()
+            if progress.found and not self._quiet:
+                words = f"{progress.found} of {progress.pictures} pictures were done before; going on"
+                self._console.print(words, highlight=False)
+        self._bar.update(
+            self._task, total=progress.pictures, completed=progress.done, rate=self._rate(progress)
+        )
+        if not self._quiet and not self._console.is_terminal and now - self._line_at >= LINE_EVERY_S:
+            self._line_at = now
+            self._console.print(self.words(progress), highlight=False, soft_wrap=True)
+
+    def words(self, progress: Progress) -> str:
+        """The same as a line."""
+        rate = self._rate(progress)
+        left = progress.pictures - progress.done
+        ends = f", {left / rate:.0f} s left" if left and rate else ""
+        return f"{progress.done} of {progress.pictures} pictures, {rate:.1f} images/s{ends}"
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+    def _rate(self, progress: Progress) -> float:
+        elapsed_s = time.monotonic() - (self._began or time.monotonic())
+        return (progress.done - progress.found) / elapsed_s if elapsed_s > 0 else 0.0
