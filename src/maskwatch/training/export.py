@@ -33,7 +33,8 @@ from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
 COARSE_FACTOR = 4
-COARSE_LEAST_PX = 96.0
+COARSE_LEAST_PX = 256.0
+"""Smaller faces are left to the native look; its largest are learnt up to `LARGEST_NATIVE_PX`."""
 
 
 def export_onnx(
