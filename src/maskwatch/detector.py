@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,30 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from maskwatch.codec import ImageSource, Letterboxed, detections_of, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError, OptionError
+from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
+from maskwatch.onnx_file import FLOAT, INT64, UINT8, Tensor
+from maskwatch.onnx_session import Signature, open_model, read_model_file
 
 DEFAULT_MODEL = "maskwatch-small.onnx"
 LARGEST_MODEL_BYTES = 64 * 2**20
+_SIGNATURE = Signature(
+    inputs={
+        "images": Tensor(UINT8, ("batch", "height", "width", "channels")),
+        "score_threshold": Tensor(FLOAT, (1,)),
+        "iou_threshold": Tensor(FLOAT, (1,)),
+        "max_detections": Tensor(INT64, (1,)),
+    },
+    outputs={
+        "image_index": Tensor(INT64, ("faces",)),
+        "xyxy": Tensor(FLOAT, ("faces", 4)),
+        "label_scores": Tensor(FLOAT, ("faces", len(LABELS))),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -70,15 +84,9 @@ class Detector:
         """Load `model`, an ONNX file; None loads the one in the package."""
         self.options = options or DetectOptions()
         name, data = _read_model(model)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = self.options.threads
-        settings.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no base but Exception
-            raise ModelError(f"{name}: cannot be loaded as an ONNX model ({error})") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.card = ModelCard.from_metadata(metadata, name, hashlib.sha256(data).hexdigest())
+        opened = open_model(data, name, _SIGNATURE, threads=self.options.threads)
+        self._session = opened.session
+        self.card = ModelCard.from_metadata(opened.metadata, name, opened.sha256)
 
     @overload
     def detect(self, image: ImageSource) -> Detections: ...
@@ -143,9 +151,12 @@ class Detector:
         }
         try:
             index, xyxy, label_scores = self._session.run(["image_index", "xyxy", "label_scores"], feed)
-        except Exception as error:  # as above; a picture too large for memory ends here
+        except Exception as error:  # onnxruntime's errors share no base; a picture too large ends here
             height, width = images.shape[1:3]
-            raise ImageError(f"{width}×{height} picture: the network failed on it ({error})") from error
+            reason = str(error).splitlines()[0][:200]
+            raise ImageError(f"{width}×{height} picture: the network failed on it ({reason})") from error
+        if not (np.isfinite(xyxy).all() and np.isfinite(label_scores).all()):
+            raise ModelError(f"{self.card.name}: answers with numbers that are none; take another model")
         return index, xyxy, label_scores
 
 
@@ -159,9 +170,4 @@ def _read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
         packaged = resources.files("maskwatch") / "models" / DEFAULT_MODEL
         return DEFAULT_MODEL, packaged.read_bytes()
     path = Path(model)
-    try:
-        if path.stat().st_size > LARGEST_MODEL_BYTES:
-            raise ModelError(f"{path}: larger than {LARGEST_MODEL_BYTES:,} bytes; that is no maskwatch model")
-        return str(path), path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return str(path), read_model_file(path, LARGEST_MODEL_BYTES)

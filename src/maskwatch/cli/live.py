@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import signal
 import threading
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from maskwatch.addresses import printable
 from maskwatch.cli import options
+from maskwatch.cli.terminal import say
 from maskwatch.cli.tracking import load_tracking
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 STATUS_EVERY_S = 0.5
 STATUS_LINE_EVERY_S = 10.0
 RECORDING_BEHIND = 8
+ALARM_AGAIN_S = 60.0
 
 
 def live(
@@ -119,22 +123,30 @@ def live(
     _name_apart(cameras)
     console = Console(stderr=True)
     stop = threading.Event()
+    troubles: list[Callable[[], str]] = []
     with contextlib.ExitStack() as stack:
         deliveries = [stack.enter_context(one) for one in _deliveries(sinks or [], spool, keep_days)]
         showers: list[Callable[[LiveStep], None]] = [_teller(deliveries)]
+        troubles += [functools.partial(getattr, delivery, "trouble") for delivery in deliveries]
         if record is not None:
-            showers.append(stack.enter_context(_recording(record, cameras, blur=blur)))
+            showers.append(stack.enter_context(_recording(record, cameras, troubles, blur=blur)))
+        if not console.is_terminal:  # an alarm is said even where no status is wanted
+            showers += [_alarm(console, trouble) for trouble in troubles]
         if page:
-            from maskwatch.web.live_page import LivePage
+            from maskwatch.web.live_page import LOOPBACK, LivePage
 
-            shown = stack.enter_context(LivePage(host, port, pictures=not aggregate_only, blur=blur))
+            shown = stack.enter_context(
+                LivePage(host, port, pictures=not aggregate_only, blur=blur, troubles=troubles)
+            )
             showers.append(shown.show)
             if not quiet:
-                console.print(f"The page: {shown.url}", highlight=False, soft_wrap=True)
+                say(console, f"The page: {shown.url}")
+            if host not in LOOPBACK:
+                say(console, f"maskwatch: whoever reaches {host} sees this page; put a login before it")
         if window:
             showers.append(stack.enter_context(_window(stop, blur=blur)))
         if not quiet:
-            showers.append(stack.enter_context(_status_line(console, deliveries)))
+            showers.append(stack.enter_context(_status_line(console, troubles)))
         stack.enter_context(_stopped_by_signals(stop))
 
         def on_step(step: LiveStep) -> None:
@@ -146,12 +158,12 @@ def live(
         )
     if not quiet:
         for status in statuses:
-            console.print(_farewell(status), markup=False, highlight=False, soft_wrap=True)
+            say(console, _farewell(status))
         for delivery in deliveries:
-            console.print(_delivered(delivery), markup=False, highlight=False, soft_wrap=True)
+            say(console, _delivered(delivery))
     if any(status.looked == 0 for status in statuses):
         never = ", ".join(status.name for status in statuses if status.looked == 0)
-        console.print(f"maskwatch: not one picture came from {never}", markup=False, soft_wrap=True)
+        say(console, f"maskwatch: not one picture came from {never}; check the address and the network")
         raise typer.Exit(1)
 
 
@@ -168,13 +180,13 @@ def _deliveries(sinks: list[str], folder: Path | None, keep_days: float | None) 
     """A delivery with its own spool for each address."""
     from maskwatch.pipeline import Delivery
     from maskwatch.sinks.receivers import open_receiver
-    from maskwatch.sinks.spool import Spool
+    from maskwatch.sinks.spool import open_spool
 
     folder = folder or Path(typer.get_app_dir("maskwatch")) / "spool"
     for address in dict.fromkeys(sinks):
         receiver = open_receiver(address, keep_days=keep_days)
         digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-        yield Delivery(receiver, Spool(folder / f"{digest}.db"))
+        yield Delivery(receiver, open_spool(folder, digest))
 
 
 def _teller(deliveries: list[Delivery]) -> Callable[[LiveStep], None]:
@@ -195,28 +207,29 @@ def _teller(deliveries: list[Delivery]) -> Callable[[LiveStep], None]:
 
 
 @contextlib.contextmanager
-def _recording(target: Path, cameras: list[Camera], *, blur: bool) -> Iterator[Callable[[LiveStep], None]]:
+def _recording(
+    target: Path, cameras: list[Camera], troubles: list[Callable[[], str]], *, blur: bool
+) -> Iterator[Callable[[LiveStep], None]]:
     """Writes what is seen to files, in a thread of its own; what it cannot keep up with is left out."""
-    from fractions import Fraction
-
     from maskwatch.errors import OptionError
+    from maskwatch.files import is_folder
     from maskwatch.pipeline import Background
     from maskwatch.sinks.mqtt import slug_of
-    from maskwatch.sinks.video_file import VideoWriter
+    from maskwatch.sinks.recorder import Recorder
 
-    is_file = bool(target.suffix) and not target.is_dir()
+    is_file = bool(target.suffix) and not is_folder(target)
     if is_file and len(cameras) > 1:
         raise OptionError(f"{target}: {len(cameras)} cameras cannot be recorded to one file; name a folder")
-    unit, rate = Fraction(1, 1000), Fraction(15)
     with contextlib.ExitStack() as stack:
-        writers = {}
+        recorders: dict[str, Recorder] = {}
         for camera in cameras:
             path = target if is_file else target / f"{slug_of(camera.name)}.mp4"
-            writers[camera.name] = stack.enter_context(VideoWriter(path, rate=rate, time_base=unit))
+            recorders[camera.name] = stack.enter_context(Recorder(path))
+        troubles.append(lambda: "; ".join(one.trouble for one in recorders.values() if one.trouble))
 
         def work(step: LiveStep) -> None:
             assert step.frame is not None
-            writers[step.camera].write(_drawn(step, blur=blur), step.frame.pts_s)
+            recorders[step.camera].write(_drawn(step, blur=blur), step.frame.pts_s)
 
         background = stack.enter_context(Background(work, size=RECORDING_BEHIND))
 
@@ -242,7 +255,7 @@ def _window(stop: threading.Event, *, blur: bool) -> Iterator[Callable[[LiveStep
 
 
 @contextlib.contextmanager
-def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Callable[[LiveStep], None]]:
+def _status_line(console: Console, troubles: list[Callable[[], str]]) -> Iterator[Callable[[LiveStep], None]]:
     """One line that is rewritten, or, where there is no terminal, a line now and then and at changes."""
     from rich.live import Live
     from rich.text import Text
@@ -263,19 +276,31 @@ def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Calla
                 if now - last >= STATUS_EVERY_S or step.frame is None:
                     last = now
                     words = [status.words() for status in states.values()]
-                    words += [
-                        f"{one.receiver.name}: {one.waiting} events waiting ({one.last_error})"
-                        for one in deliveries
-                        if one.last_error
-                    ]
+                    words += [f"ALARM: {printable(trouble())}" for trouble in troubles if trouble()]
                     line.update(Text("\n".join(words)), refresh=True)
                 return
             state, at = told.get(step.camera, ("", -STATUS_LINE_EVERY_S))
             if step.status.state != state or now - at >= STATUS_LINE_EVERY_S:
                 told[step.camera] = (step.status.state, now)
-                console.print(step.status.words(), markup=False, highlight=False, soft_wrap=True)
+                say(console, step.status.words())
 
         yield show
+
+
+def _alarm(console: Console, trouble: Callable[[], str]) -> Callable[[LiveStep], None]:
+    """Says in a log that nothing is stored any more, again now and then, and when it is over."""
+    said, at = "", 0.0
+    over = "maskwatch: the alarm is over, all is stored again"
+
+    def tell(_: LiveStep) -> None:
+        nonlocal said, at
+        words, now = trouble(), time.monotonic()
+        if bool(words) == bool(said) and (not words or now - at < ALARM_AGAIN_S):
+            return
+        say(console, f"maskwatch: ALARM: {words}" if words else over)
+        said, at = words, now
+
+    return tell
 
 
 @contextlib.contextmanager
@@ -313,9 +338,11 @@ def _farewell(status: CameraStatus) -> str:
 
 
 def _delivered(delivery: Delivery) -> str:
-    parts = [f"{delivery.receiver.name}: {delivery.delivered} events delivered"]
+    events = delivery.found + delivery.written
+    parts = [f"{delivery.receiver.name}: {delivery.delivered} of {events} events delivered"]
     if delivery.waiting:
-        parts.append(f"{delivery.waiting} wait for the next start ({delivery.last_error})")
+        reason = delivery.last_error or "it did not answer in time"
+        parts.append(f"{delivery.waiting} wait for the next start ({reason})")
     if delivery.rejected:
         parts.append(f"{delivery.rejected} refused ({delivery.last_error})")
     if delivery.spool.dropped:
