@@ -14,7 +14,8 @@ _SECRET_IN_PATH = re.compile(
     r"(?P<name>(?:user|usr|login|pass|pwd|pw|psw|secret|token|key|auth|sig)[a-z_-]*)=[^&;/]*", re.IGNORECASE
 )
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_USER_AND_PASSWORD = re.compile(r"^[^/\\@\s]*:[^\\]*@")
+_USER_AND_PASSWORD = re.compile(r"^.*:[^\\]*@", re.DOTALL)
+_HARMLESS_VALUE = re.compile(r"[\w.-]{0,20}")
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -40,7 +41,8 @@ def _shown(part: str) -> str:
     name, sign, value = part.partition("=")
     if not sign:
         return "***"
-    return f"{name}={value if _SHOWN_NAMES.fullmatch(name) else '***'}"
+    is_shown = _SHOWN_NAMES.fullmatch(name) and _HARMLESS_VALUE.fullmatch(value)
+    return f"{name}={value if is_shown else '***'}"
 
 
 def origin_of(uri: str) -> str:

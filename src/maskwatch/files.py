@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from maskwatch.errors import DatasetError, SourceError
 
 LARGEST_TEXT_BYTES: Final = 2**30
 """Annotation files of a million pictures have this order of size."""
@@ -60,6 +63,19 @@ def read_text(path: Path, most_bytes: int) -> str:
     return read_bytes(path, most_bytes).decode("utf-8-sig")
 
 
+def read_json(path: Path, most_bytes: int) -> Any:
+    """A JSON document; NaN and Infinity, which JSON does not know, are refused.
+
+    Raises:
+        OSError: as `read_bytes`.
+        ValueError: it is no JSON, or nested deeper than any document of ours.
+    """
+    try:
+        return json.loads(read_text(path, most_bytes), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def is_folder(path: Path) -> bool:
     """Whether `path` is a folder; False for names that no file can have, where pathlib raises."""
     return os.path.isdir(path)  # noqa: PTH112 — see above
@@ -80,11 +96,31 @@ def write_whole(path: Path, content: bytes | str, *, sync: bool = False) -> None
     that JSON understands.
 
     Raises:
-        OSError: it cannot be written; what was there before is still there.
+        SourceError: it cannot be written; what was there before is still there.
     """
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-    with replacing(path, sync=sync) as partial:
+    with saving(path, sync=sync) as partial:
         partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def saving(path: Path, *, sync: bool = False, ending: str = ".partial") -> Iterator[Path]:
+    """As `replacing`, for what has no better words for a disk's refusal.
+
+    Raises:
+        SourceError: the file cannot be written.
+    """
+    try:
+        with replacing(path, sync=sync, ending=ending) as partial:
+            yield partial
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> SourceError:
+    """The words for a file that the disk refuses."""
+    reason = error.strerror or type(error).__name__
+    return SourceError(f"{path}: cannot be written ({reason}); free space or choose another place")
 
 
 @contextlib.contextmanager
@@ -120,19 +156,29 @@ def new_folder(folder: Path) -> Iterator[Path]:
     A folder under its final name is therefore whole. What an earlier kill left is deleted first.
 
     Raises:
-        OSError: `folder` is there and holds something, or a folder cannot be made.
+        DatasetError: `folder` is there and holds something.
+        SourceError: a folder cannot be made.
     """
-    if folder.exists():
-        folder.rmdir()  # fails unless it is empty
     partial = _neighbour(folder, ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        if folder.exists():
+            folder.rmdir()  # fails unless it is empty
+    except OSError as error:
+        raise DatasetError(f"{folder}: is not empty; choose another --output") from error
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         yield partial
         partial.replace(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise cannot_write(folder, error) from error
         raise
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _neighbour(path: Path, ending: str) -> Path:

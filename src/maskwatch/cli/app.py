@@ -60,6 +60,7 @@ def main() -> None:
     """Entry point: run the command; an error of ours is one sentence on standard error."""
     # a second line of defence behind `picture_header`; OpenCV reads it when it is first imported
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PIXELS))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our one sentence
     speak_to_any_terminal()
     code = _run()
     let_go_of_output()

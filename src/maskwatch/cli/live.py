@@ -330,8 +330,9 @@ def _drawn(step: LiveStep, *, blur: bool) -> Image:
 def _farewell(status: CameraStatus) -> str:
     losses = f", lost {status.losses}× for {status.lost_s:.1f} s" if status.losses else ""
     share = "–" if status.compliance is None else f"{status.compliance:.0%}"
+    failed = f", {status.failed} damaged" if status.failed else ""
     return (
-        f"{status.name}: {status.looked} pictures looked at, {status.dropped} dropped{losses}, "
+        f"{status.name}: {status.looked} pictures looked at, {status.dropped} dropped{failed}{losses}, "
         f"{status.alerts} alerts, compliance {share}, latency "
         f"{status.latency_p50_s * 1e3:.0f} ms (95 %: {status.latency_p95_s * 1e3:.0f} ms)"
     )

@@ -99,6 +99,7 @@ class CameraStatus:
     reason: str = ""
     attempt: int = 0
     looked: int = 0
+    failed: int = 0
     dropped: int = 0
     losses: int = 0
     lost_s: float = 0.0
@@ -258,6 +259,7 @@ def _take(follower: _Follower, detector: DetectsFaces, on_step: Callable[[LiveSt
     try:
         frame, tracked, events = follower.on_shot(item, detector)
     except MaskwatchError:
+        follower.status.failed += 1
         return True  # one damaged picture; the next is on its way
     on_step(LiveStep(name, frame, tracked, events, replace(follower.status)))
     return True

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from maskwatch.addresses import printable
 from maskwatch.detections import Detections
-from maskwatch.errors import MaskwatchError, SourceError
-from maskwatch.files import write_whole
+from maskwatch.errors import MaskwatchError
+from maskwatch.files import cannot_write, write_whole
 from maskwatch.labels import LABELS
 from maskwatch.summary import Summary
 
@@ -51,9 +51,7 @@ class _Table:
         except BrokenPipeError:
             raise
         except OSError as reason:
-            what = reason.strerror or type(reason).__name__
-            name = "standard output" if self._path == "-" else self._path
-            raise SourceError(f"{name}: cannot be written ({what}); choose another file") from reason
+            raise cannot_write(Path("standard output"), reason) from reason
 
     def _text(self) -> str:
         raise NotImplementedError

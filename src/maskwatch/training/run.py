@@ -13,6 +13,7 @@ from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
 from maskwatch.evaluate import Report, evaluate
+from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.checkpoint import Checkpoint
@@ -95,7 +96,7 @@ def run(
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
     """
-    paths.config.write_text(config.to_json() + "\n", encoding="utf-8")
+    write_whole(paths.config, config.to_json() + "\n")
     training, holdout = split_holdout(read_coco(data), config.holdout_share)
     if not training:
         raise TrainingError(f"{data}: no pictures to train on; lower holdout_share")
