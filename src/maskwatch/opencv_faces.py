@@ -81,10 +81,19 @@ class OpenCvFaces:
 
         Raises:
             ImageError: it cannot be read.
+            ModelError: the network does not answer as a face detector.
         """
         picture = read_picture(image).image
-        with self._lock:
-            xyxy, score = self._look_yunet(picture) if self._is_yunet else self._look_ssd(picture)
+        look = self._look_yunet if self._is_yunet else self._look_ssd
+        try:
+            with self._lock:
+                xyxy, score = look(picture)
+        except (cv2.error, ValueError, IndexError) as error:
+            raise ModelError(
+                f"{self.card.name}: no face detector, or a damaged one; take another copy"
+            ) from error
+        keep = np.isfinite(xyxy).all(axis=1)
+        xyxy, score = xyxy[keep], score[keep]
         size_wh = (picture.shape[1], picture.shape[0])
         xyxy = boxes.clip(xyxy, size_wh)
         keep = (score >= self.card.score_threshold) & (boxes.area(xyxy) >= 1)

@@ -129,7 +129,7 @@ def _names_of_yaml(text: str) -> list[str]:
                 rest += more
                 if "]" in more:
                     break
-            parts = rest[1:].partition("]")[0].split(",")
+            parts = rest[1:].partition("]")[0].split(",") if "]" in rest else []
             return [part.strip().strip("'\"") for part in parts if part.strip()]
         block = itertools.takewhile(lambda one: not one.strip() or one[0] in " \t-", lines)
         entries = [one.strip().lstrip("- ") for one in block if one.strip()]

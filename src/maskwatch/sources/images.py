@@ -39,7 +39,7 @@ def find_images(patterns: Iterable[str]) -> list[ImageFile]:
     found: dict[Path, ImageFile] = {}
     for pattern in patterns:
         path = Path(pattern)
-        if is_folder(path):
+        if pattern and is_folder(path):  # "" is a variable that was not set, not this folder
             files = [ImageFile(file, file.relative_to(path)) for file in _pictures_below(path)]
         elif glob.has_magic(pattern) and not os.path.lexists(path):
             files = [ImageFile(match, Path(match.name)) for match in _matches(path) if _is_picture(match)]
@@ -61,6 +61,8 @@ def _matches(pattern: Path) -> list[Path]:
     except (ValueError, OSError):  # a pattern that is none, such as "a**"
         return []
     # as in a shell, what is hidden must be named
+    if pattern.name.startswith("."):
+        named.update(path.name for path in found)
     return [path for path in found if not any(p.startswith(".") and p not in named for p in path.parts)]
 
 

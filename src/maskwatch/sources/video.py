@@ -102,10 +102,9 @@ class VideoFile:
     def __iter__(self) -> Iterator[Frame]:
         """All frames, in order of time; may be iterated once more after the end."""
         info = self.info
-        self._seek(info.origin_s)
         clock = _Clock(info, self._start_s)
         index, name = 0, printable(str(self.path))
-        for decoded in self._decoded():
+        for decoded in self._decoded_from_start():
             pts_s = clock.read(decoded.time)
             if pts_s < -float(info.time_base) / 2:
                 continue  # before --start, from the key frame on
@@ -148,15 +147,29 @@ class VideoFile:
             codec=stream.codec_context.name,
         )
 
-    def _seek(self, time_s: float) -> None:
-        """Go to the key frame at or before `time_s`; a stream that cannot is opened anew."""
-        try:
-            self._container.seek(int((time_s - 1e-3) * av.time_base), backward=True)
-        except (av.error.FFmpegError, OSError):
-            self._container.close()
-            self._container = open_media(self.path)
-            self._stream = self._container.streams.video[0]
-            limit_decoder(self._stream)
+    def _decoded_from_start(self) -> Iterator[av.VideoFrame]:
+        """Frames from `start_s`, or a little before, on.
+
+        Some containers cannot seek, or land behind the place: then all is decoded from the beginning.
+        """
+        if self._start_s > 0:
+            wanted_s = self.info.origin_s
+            try:
+                self._container.seek(int((wanted_s - 1e-3) * av.time_base), backward=True)
+                frames = self._decoded()
+                first = next(frames, None)
+            except (av.error.FFmpegError, OSError):
+                first = None
+            time_s: float | None = None if first is None else first.time
+            if first is not None and time_s is not None and time_s <= wanted_s:
+                yield first
+                yield from frames
+                return
+        self._container.close()
+        self._container = open_media(self.path)
+        self._stream = self._container.streams.video[0]
+        limit_decoder(self._stream)
+        yield from self._decoded()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames as FFmpeg gives them; damaged packets are counted and passed over."""
