@@ -85,9 +85,10 @@ class Recorder:
         return self._writer
 
     def _interrupt(self, words: str) -> None:
-        self.trouble = words
+        self.trouble = ""
         self._try_at = time.monotonic() + TRY_AGAIN_S
         self._finish()
+        self.trouble = f"{words}; {self.trouble}" if self.trouble else words
 
     def _finish(self) -> None:
         writer, self._writer = self._writer, None

@@ -40,6 +40,7 @@ DAMAGE: Final = (
 _MOST_OBJECTS = 100_000
 _STATE_MODULES: Final = re.compile(
     r"keras|keras\.(layers|initializers|optimizers(\.schedules)?|regularizers|constraints|losses|metrics)"
+    r"|keras\.src\.(backend\.\w+\.)?optimizers(\.\w+)*"  # an optimiser of one backend alone
 )
 _CLASS: Final = re.compile(r"[A-Z][A-Za-z0-9]*")
 _CODE: Final = frozenset({"Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
