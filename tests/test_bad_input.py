@@ -127,6 +127,11 @@ def test_jpeg_sizes_are_found_where_libjpeg_finds_them():
     assert read_header(whole[:frame] + whole[scan:]) is None
 
 
+def test_a_tiff_may_point_beyond_any_file():
+    """Found by atheris: an offset of 64 bits that no `struct` takes."""
+    assert read_header(b"II+\0\x08\0\0\0" + b"\xc8" * 40) is None
+
+
 def test_largest_sizes_are_consistent():
     assert 89_478_485 < LARGEST_PIXELS < 2**28
 

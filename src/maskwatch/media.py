@@ -16,6 +16,7 @@ from maskwatch.files import check_ordinary
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
 LARGEST_FRAME_PIXELS: Final = 2**26
@@ -43,8 +44,14 @@ def open_media(path: Path) -> InputContainer:
 
 
 def limit_decoder(stream: VideoStream, *, threads: str = "AUTO") -> None:
-    """Bound the frames that `stream` may decode to, also where they grow in mid-stream."""
-    context = stream.codec_context
+    """Bound the frames that `stream` may decode to, also where they grow in mid-stream.
+
+    Raises:
+        ValueError: nothing here decodes it.
+    """
+    context: VideoCodecContext | None = stream.codec_context
+    if context is None:
+        raise ValueError("a video codec that is not known")
     context.options = {**LIMITS}
     large = context.width * context.height > LARGE_FRAME_PIXELS
     stream.thread_type = "SLICE" if large else threads

@@ -59,7 +59,7 @@ def read_header(data: bytes) -> PictureHeader | None:
         if magic.match(data):
             try:
                 return reader(data)
-            except (struct.error, ValueError, IndexError):
+            except (struct.error, ValueError, IndexError, OverflowError):
                 return None
     return None
 

@@ -12,6 +12,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def _file(name: str, data: bytes) -> Path:
     return path
 
 
+def _face(width: int, height: int) -> Detections:
+    """One bare face that fills a picture."""
+    box = np.array([[0, 0, width, height]], np.float32)
+    return Detections(xyxy=box, score=np.ones(1, np.float32), label=np.ones(1, np.int8))
+
+
 def image_bytes(data: bytes) -> None:
     """Decode a picture, prepare it for the network, draw on it."""
     try:
@@ -72,7 +79,7 @@ def image_bytes(data: bytes) -> None:
     assert max(boxed.content_wh) <= 320
     assert boxed.pixels.shape[0] % 8 == boxed.pixels.shape[1] % 8 == 0
     width, height = picture.size_wh
-    face = Detections(xyxy=np.array([[0, 0, width, height]]), score=np.ones(1), label=np.zeros(1))
+    face = _face(width, height)
     if picture.image.size < 2**22:
         annotate(picture.image, face)
         blur_faces(picture.image, face)
@@ -154,9 +161,7 @@ def rules_toml(data: bytes) -> None:
     except MaskwatchError:
         return
     book = RuleBook(rules, "door")
-    face = Detections(
-        xyxy=np.array([[1, 1, 20, 20]]), score=np.ones(1), label=np.ones(1), track_id=np.array([1])
-    )
+    face = replace(_face(20, 20), track_id=np.array([1]))
     for step in range(3):
         for event in book.update(face, float(step), (64, 48)):
             json.dumps(event.to_dict(), allow_nan=False)

@@ -18,6 +18,8 @@ from typing import Any
 from maskwatch.errors import SourceError
 
 _SCHEMA_VERSION = 1
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where its own words hold bytes of a damaged file."""
 MOST_IN_MEMORY = 10_000
 """Events kept while the disk takes none."""
 TRY_AGAIN_S = 1.0
@@ -62,7 +64,7 @@ class Spool:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._claim = self._claimed()
             self._db = self._opened()
-        except (sqlite3.Error, OSError) as error:
+        except (*_DAMAGE, OSError) as error:
             raise SourceError(f"{path}: cannot be used as a spool ({error}); check the folder") from error
 
     def __len__(self) -> int:
@@ -129,7 +131,7 @@ class Spool:
                         "(SELECT place FROM waiting ORDER BY place LIMIT ?)",
                         (extra,),
                     )
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             self.trouble = f"{self.path}: events cannot be kept on disk ({error}); they are kept in memory"
             self._ask_again_at = time.monotonic() + TRY_AGAIN_S
             return
@@ -155,7 +157,7 @@ class Spool:
                 "SELECT place, event_id, body FROM waiting WHERE place > ? ORDER BY place LIMIT ?",
                 (self._done_place, most),
             ).fetchall()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             self.trouble = f"{self.path}: cannot be read ({error})"
             return []
 
@@ -198,7 +200,7 @@ class Spool:
         """The database, and a fresh one where the file is damaged."""
         try:
             return self._connected()
-        except sqlite3.DatabaseError as error:
+        except _DAMAGE as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
         aside = next(
@@ -217,6 +219,7 @@ class Spool:
 
     def _connected(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        db.text_factory = lambda text: text.decode("utf-8", "replace")
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")

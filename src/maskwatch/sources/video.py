@@ -84,7 +84,11 @@ class VideoFile:
             self._container.close()
             raise SourceError(f"{path}: holds no video stream; `maskwatch image` reads pictures")
         self._stream = self._container.streams.video[0]
-        limit_decoder(self._stream)
+        try:
+            limit_decoder(self._stream)
+        except ValueError as error:
+            self._container.close()
+            raise SourceError(f"{path}: cannot be decoded ({error}); convert it first") from error
         self.info = self._look_at_first_frame()
 
     def __enter__(self) -> Self:
