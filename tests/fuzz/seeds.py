@@ -76,6 +76,7 @@ def videos() -> list[bytes]:
         clip(".ts"),
         clip(".avi", "mpeg4"),
         clip(".mov", "mpeg4"),
+        clip(".mp4").replace(b"avc1", b"zzzz"),  # a codec that nobody knows; found by atheris
         pictures()[4],
         b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n",
         b"ffconcat version 1.0\nfile /etc/passwd\n",
@@ -216,7 +217,8 @@ def spools() -> list[bytes]:
         db.execute("PRAGMA user_version=1")
         db.commit()
         db.close()
-        return [path.read_bytes()]
+        whole = path.read_bytes()
+        return [whole, whole.replace(b"waiting", b"waitin\xff")]  # the second was found by atheris
 
 
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
