@@ -82,14 +82,18 @@ def _run(name: str, folder: Path, corpus: Path, seconds: float) -> str:
         f"-artifact_prefix={folder}/",
         "-print_final_stats=1",
     ]
-    done = subprocess.run(
-        [*command, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT"},
-        timeout=seconds + 120,
-    )
+    try:
+        done = subprocess.run(
+            [*command, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            env={**os.environ, "OPENCV_LOG_LEVEL": "SILENT"},
+            timeout=2 * seconds + 300,
+        )
+    except subprocess.TimeoutExpired as late:  # a machine too busy to end it, or a hang of native code
+        print(f"{name}: did not end in time", file=sys.stderr)
+        return (late.output or b"").decode("utf-8", "replace") + "ERROR: libFuzzer: timeout"
     said = done.stdout.decode("utf-8", "replace")
     if done.returncode and "ERROR: libFuzzer" not in said:
         said += f"ERROR: libFuzzer: ended with {done.returncode}"

@@ -10,6 +10,7 @@ The names below are the whole public interface; each is imported when first used
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from maskwatch.model_card import ModelCard
     from maskwatch.opencv_faces import OpenCvFaces
     from maskwatch.summary import Summary
+
+# Since 1.29 onnxruntime reports each session to its maker, and keeps a number of this machine and a
+# database of reports in the user's folder. It reads this when it is imported; set it to 0 to have that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "LABELS": "labels",
