@@ -12,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from typing_extensions import Self
 
 STRICT = "MASKWATCH_TEST_SERVICES"
 RATE = 10
@@ -50,6 +52,9 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+Running = TypeVar("Running", bound="Server")
+
+
 class Server:
     """A process on a port of its own; a context manager."""
 
@@ -84,7 +89,7 @@ class Server:
             self.process = None
             wait_until(lambda: not answers(self.port))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.start()
         return self
 
