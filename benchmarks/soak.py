@@ -131,7 +131,7 @@ def _soak(
         env={**os.environ, "COLUMNS": "300", "NO_COLOR": "1"},
     )
     vitals, faults, ends = Vitals(), 0, time.monotonic() + 60 * minutes
-    time.sleep(PAUSE_S)
+    time.sleep(3 * PAUSE_S)  # it has loaded everything and met all receivers by then
     for fault in itertools.cycle(_faults(broker, table, camera, hook, disk)):
         if time.monotonic() > ends or process.poll() is not None:
             break
@@ -281,6 +281,7 @@ def _accounts(said: str, arrived: dict[str, list[str]]) -> dict[str, Any]:
         "alarms": said.count("ALARM"),
         "cameras": [" pictures looked at, ".join(found) for found in cameras],
         "tracebacks": said.count("Traceback"),
+        "first_traceback": said[said.find("Traceback") :][:2000] if "Traceback" in said else "",
     }
 
 

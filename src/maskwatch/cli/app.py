@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import Annotated
@@ -62,6 +63,8 @@ def main() -> None:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PIXELS))
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our one sentence
     speak_to_any_terminal()
+    # libraries' logs would be a second voice, with tracebacks: what matters comes as an error or an alarm
+    logging.getLogger().addHandler(logging.NullHandler())
     code = _run()
     let_go_of_output()
     sys.exit(code)
