@@ -173,6 +173,19 @@ def test_a_damaged_spool_is_set_aside_and_said(tmp_path):
     fresh.close()
 
 
+def test_a_spool_whose_table_is_another_one_is_set_aside(tmp_path):
+    """Found by atheris: places that are no numbers, and are handed out again and again for ever."""
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute("CREATE TABLE waiting (place TEXT, event_id TEXT, body TEXT)")
+        db.execute("INSERT INTO waiting VALUES ('b', 'id', '[')")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    spool = Spool(tmp_path / "spool.db")
+    assert "was damaged" in spool.trouble
+    assert spool.oldest(9) == []
+    spool.close()
+
+
 def test_rows_that_hold_no_events_are_counted_and_passed_over(tmp_path):
     spool = Spool(tmp_path / "spool.db")
     spool.add({"number": 1})

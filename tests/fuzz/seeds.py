@@ -207,10 +207,12 @@ def event_files() -> list[bytes]:
 
 def spools() -> list[bytes]:
     """A spool with one event and one row that is none."""
+    from maskwatch.sinks.spool import TABLE
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spool.db"
         db = sqlite3.connect(path)
-        db.execute("CREATE TABLE waiting (place INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT, body TEXT)")
+        db.execute(TABLE)
         db.executemany(
             "INSERT INTO waiting (event_id, body) VALUES (?, ?)", [("a", '{"kind": "end"}'), ("b", "[")]
         )

@@ -18,6 +18,10 @@ from typing import Any
 from maskwatch.errors import SourceError
 
 _SCHEMA_VERSION = 1
+TABLE = (
+    "CREATE TABLE waiting "
+    "(place INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, body TEXT NOT NULL)"
+)
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where its own words hold bytes of a damaged file."""
 MOST_IN_MEMORY = 10_000
@@ -63,7 +67,11 @@ class Spool:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._claim = self._claimed()
-            self._db = self._opened()
+            try:
+                self._db = self._opened()
+            except BaseException:
+                self._claim.close()
+                raise
         except (*_DAMAGE, OSError) as error:
             raise SourceError(f"{path}: cannot be used as a spool ({error}); check the folder") from error
 
@@ -84,11 +92,10 @@ class Spool:
         with self._lock:
             self._save()
             found: list[SpooledEvent] = []
-            while not found:
-                rows = self._rows(most)
+            while not found and (rows := self._rows(most)):
                 found = [event for event in map(self._read, rows) if event is not None]
-                if not rows or (rows and not found and not self._forget_damaged(rows)):
-                    break
+                if not found:
+                    self._forget_damaged(rows)
             return found + list(itertools.islice(self._unsaved, most - len(found)))
 
     def remove(self, events: Sequence[SpooledEvent]) -> None:
@@ -170,12 +177,11 @@ class Spool:
             return None
         return SpooledEvent(place, str(event_id), values) if isinstance(values, dict) else None
 
-    def _forget_damaged(self, rows: Sequence[tuple[int, str, str]]) -> bool:
-        """Drop rows that hold no events, and count them; whether there were any."""
+    def _forget_damaged(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Drop rows that hold no events, and count them."""
         self.dropped += len(rows)
         self._count -= len(rows)
         self._done_place = rows[-1][0]
-        return True
 
     def _claimed(self) -> sqlite3.Connection:
         """A lock that ends with this process, however it ends."""
@@ -224,10 +230,10 @@ class Spool:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             self._check(db)
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS waiting "
-                "(place INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, body TEXT NOT NULL)"
-            )
+            if not db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'waiting'").fetchone()[0]:
+                db.execute(TABLE)
+            if db.execute("SELECT sql FROM sqlite_master WHERE name = 'waiting'").fetchall() != [(TABLE,)]:
+                raise sqlite3.DatabaseError("its table is another one")  # noqa: TRY301 — closed below
             db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
             self._count = int(db.execute("SELECT COUNT(*) FROM waiting").fetchone()[0])
         except BaseException:
