@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench audit sbom wheel versions clean
 
 help: ## Show these targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,19 @@ lint: $(VENV)/.test ## Style, types and layers.
 bench: $(VENV)/.bench ## Measure against the peers in ../shared/peers; prints ratios.
 	$(BIN)/python -m benchmarks
 
+wheel: $(VENV)/.test ## Build wheel and source package into dist/; the same bytes every time.
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800) $(BIN)/hatchling build -d dist
+
+sbom: $(VENV)/.supply ## List all that is installed, as CycloneDX, in dist/sbom.json.
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-file dist/sbom.json $(BIN)/python
+
+audit: $(VENV)/.test ## Ask for known vulnerabilities of the exact versions; says so where nobody answers.
+	.ci/audit $(BIN)
+
+versions: ## Lowest and highest dependencies on every Python found here; see docs/platforms.md.
+	.ci/versions
+
 clean: ## Remove .venv, caches and the demo's output.
 	rm -rf $(VENV) maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
@@ -48,6 +61,10 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/inst
 	$(PIP) install --quiet --upgrade --constraint $(CONSTRAINTS) pip
 	sh tests/services/install.sh
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --group tensorflow --editable '.[train,sinks,notify,batch,watch]'
+	@touch $@
+
+$(VENV)/.supply: $(VENV)/.test
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group supply
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

@@ -26,6 +26,13 @@ def test_the_api_page_lists_what_is_public():
     assert listed == set(maskwatch.__all__) - {"__version__"}
 
 
+def test_a_public_name_is_not_covered_by_its_module():
+    """`maskwatch.annotate` was the module once anything had imported that."""
+    code = "import maskwatch.annotate; from maskwatch import annotate; print(callable(annotate))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, maskwatch; print(sorted({'numpy', 'cv2', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

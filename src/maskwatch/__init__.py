@@ -10,7 +10,10 @@ The names below are the whole public interface; each is imported when first used
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from maskwatch._version import __version__
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from maskwatch.model_card import ModelCard
     from maskwatch.opencv_faces import OpenCvFaces
     from maskwatch.summary import Summary
+
+# Since 1.29 onnxruntime reports each session to its maker, and keeps a number of this machine and a
+# database of reports in the user's folder. It reads this when it is imported; set it to 0 to have that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "LABELS": "labels",
@@ -90,6 +97,17 @@ __all__ = [
     "annotate",
     "blur_faces",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps a public name from being covered by the module of the same name when that is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,6 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from maskwatch.classifier_card import ClassifierCard, StagesCard
 from maskwatch.codec import ImageSource, read_picture
@@ -23,9 +21,12 @@ from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS, UNCERTAIN
+from maskwatch.onnx_file import UINT8, Tensor
+from maskwatch.onnx_session import Signature, open_model, read_model_file
 
 LARGEST_MODEL_BYTES = 512 * 2**20
 AT_ONCE = 64
+_SIGNATURE = Signature(inputs={"images": Tensor(UINT8, ("n", "height", "width", 3))})
 
 
 class FindsFaces(Protocol):
@@ -51,39 +52,34 @@ class Classifier:
     def __init__(self, model: str | os.PathLike[str], *, threads: int = 0) -> None:
         """Load `model`, an ONNX file that `maskwatch train` or `maskwatch export` wrote."""
         path = Path(model)
-        try:
-            if path.stat().st_size > LARGEST_MODEL_BYTES:
-                raise ModelError(f"{path}: larger than {LARGEST_MODEL_BYTES:,} bytes; that is no classifier")
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         if path.suffix.lower() in (".keras", ".h5", ".model"):
             raise ModelError(f"{path}: a Keras file; convert it first: maskwatch export {path}")
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no base
-            raise ModelError(f"{path}: no ONNX model that can be loaded; export it again") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.card = ClassifierCard.from_metadata(metadata, str(path), hashlib.sha256(data).hexdigest())
-        if [one.name for one in self._session.get_inputs()] != ["images"]:
-            raise ModelError(f"{path}: its inputs are not those of a classifier; export it again")
+        data = read_model_file(path, LARGEST_MODEL_BYTES)
+        opened = open_model(data, str(path), _SIGNATURE, threads=threads)
+        self._session = opened.session
+        self.card = ClassifierCard.from_metadata(opened.metadata, str(path), opened.sha256)
 
     def probabilities(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """(n, k) probabilities of RGB crops of any size, in the order of `card.classes`.
 
         Raises:
             ImageError: the network failed on them.
+            ModelError: it answers with something else than probabilities.
         """
         found = [np.zeros((0, len(self.card.classes)), dtype=np.float32)]
         for start in range(0, len(crops), AT_ONCE):
             batch = np.stack([_fitted(crop, self.card.size_wh) for crop in crops[start : start + AT_ONCE]])
             try:
-                found.append(self._session.run(None, {"images": batch})[0])
-            except Exception as error:  # as above
-                raise ImageError(f"{len(batch)} crops: the classifier failed on them ({error})") from error
+                (shares,) = self._session.run(None, {"images": batch})
+            except Exception as error:  # onnxruntime's errors share no base but Exception
+                reason = str(error).splitlines()[0][:200]
+                raise ImageError(f"{len(batch)} crops: the classifier failed on them ({reason})") from error
+            if shares.shape != (len(batch), len(self.card.classes)) or not np.isfinite(shares).all():
+                raise ModelError(
+                    f"{self.card.name}: answers {shares.shape} for {len(batch)} crops and "
+                    f"{len(self.card.classes)} classes, or with numbers that are none; export it again"
+                )
+            found.append(shares.astype(np.float32, copy=False))
         return np.concatenate(found)
 
     def label_scores(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:

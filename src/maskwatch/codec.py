@@ -19,14 +19,19 @@ import numpy.typing as npt
 from maskwatch import boxes
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, OptionError
+from maskwatch.files import read_bytes
 from maskwatch.frames import Frame, Image, check_image
 from maskwatch.labels import UNCERTAIN
+from maskwatch.picture_header import read_header
 
 if TYPE_CHECKING:
     import PIL.Image
 
-LARGEST_PIXELS = 178_956_970
-"""A picture of more pixels is refused before it is decoded (Pillow's error limit)."""
+LARGEST_FILE_BYTES = 2**30
+_NO_PICTURE = (
+    "is no picture that can be decoded (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PNM); it may be "
+    "damaged or cut off"
+)
 
 LARGE_FACE_PX = 256.0
 """From this size in the letterboxed picture on, parts of a face may look like faces."""
@@ -154,20 +159,24 @@ def encode_image(image: Image, suffix: str) -> bytes:
 
     Raises:
         OptionError: OpenCV writes no such format.
+        ImageError: the picture is too large for it.
     """
+    if not cv2.haveImageWriter(f"x{suffix}"):
+        raise OptionError(f"{suffix!r} is no picture format that can be written; use .jpg or .png")
     try:
         quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix.lower() in (".jpg", ".jpeg") else []
         done, coded = cv2.imencode(suffix, image[..., ::-1], quality)
-    except cv2.error as error:
-        raise OptionError(f"{suffix!r} is no picture format that can be written; use .jpg or .png") from error
+    except (cv2.error, MemoryError):
+        done, coded = False, np.zeros(0, np.uint8)
     if not done:
-        raise OptionError(f"{suffix!r} is no picture format that can be written; use .jpg or .png")
+        size = f"{image.shape[1]}×{image.shape[0]}"
+        raise ImageError(f"a picture of {size} px cannot be written as {suffix}; choose .png")
     return coded.tobytes()
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, LARGEST_FILE_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ImageError(f"{path}: cannot be read ({reason}); check the path") from error
@@ -190,80 +199,31 @@ def _picture_of_pil(image: Any) -> Picture:
 
     try:
         upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever their format runs into
         raise ImageError(f"PIL image: cannot be decoded ({error}); the file is damaged") from error
     array = np.asarray(upright, dtype=np.uint8)
     return Picture(array, upright.size, getattr(image, "filename", "") or "PIL image")
 
 
 def _decode(data: bytes, name: str, needed_side: int | None) -> Picture:
-    header_wh = _header_size(data)
-    if header_wh is not None and header_wh[0] * header_wh[1] > LARGEST_PIXELS:
-        raise ImageError(
-            f"{name}: {header_wh[0]}×{header_wh[1]} pixels are more than the limit of "
-            f"{LARGEST_PIXELS:,}; scale it down first"
-        )
-    factor = 1
-    if header_wh is not None and needed_side is not None and data[:2] == b"\xff\xd8":
+    header = read_header(data)
+    trouble = _NO_PICTURE if header is None else header.trouble
+    if header is None or trouble:
+        raise ImageError(f"{name}: {trouble if data else 'is empty; it may be cut off'}")
+    header_wh, factor = header.size_wh, 1
+    if needed_side is not None and header.kind == "JPEG":
         factor = next(f for f in _REDUCED if f == 1 or max(header_wh) // f >= needed_side)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _REDUCED[factor]) if data else None
-    except cv2.error:
-        decoded = None
-    if decoded is None:
-        what = "is empty" if not data else "is no picture that can be decoded"
-        raise ImageError(f"{name}: {what}; it may be damaged or cut off")
-    image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _REDUCED[factor])
+        if decoded is None:
+            raise ImageError(f"{name}: {_NO_PICTURE}")
+        image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(f"{name}: {_NO_PICTURE}") from error
     height, width = image.shape[:2]
-    if factor == 1 or header_wh is None:
+    if factor == 1:
         return Picture(image, (width, height), name)
     turned = header_wh[::-1]  # EXIF orientation may have swapped the sides
     as_stored = abs(header_wh[0] / factor - width) + abs(header_wh[1] / factor - height)
     as_turned = abs(turned[0] / factor - width) + abs(turned[1] / factor - height)
     return Picture(image, header_wh if as_stored <= as_turned else (turned[0], turned[1]), name)
-
-
-def _header_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height as a JPEG, PNG, GIF, BMP or WebP header states them; None for the rest."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
-        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    if data[:2] == b"BM" and len(data) >= 26:
-        width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
-        return abs(width), abs(height)
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
-        return _webp_size(data)
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Size in a JPEG's start-of-frame segment (ITU T.81, B.2.2)."""
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF or 0xD0 <= marker <= 0xD8 or marker == 0x01:
-            at += 1 if marker == 0xFF else 2
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(data[at + k : at + k + 2], "big") for k in (5, 7))
-            return width, height
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """Size in a WebP's first chunk: lossy, lossless or extended (RFC 9649)."""
-    if data[12:16] == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if data[12:16] == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if data[12:16] == b"VP8 ":
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-        return width, height
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ import numpy.typing as npt
 from maskwatch import boxes
 from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError
+from maskwatch.files import LARGEST_TEXT_BYTES, is_folder, read_json
 from maskwatch.labels import LABELS, MASK_WORN_INCORRECTLY, WITH_MASK, WITHOUT_MASK
+from maskwatch.picture_header import LARGEST_SIDE
 
 LABEL_ALIASES: dict[str, int] = {
     "with_mask": WITH_MASK,
@@ -70,8 +72,8 @@ def annotation_file(path: Path) -> Path:
     Raises:
         DatasetError: there is no such file.
     """
-    file = path / "annotations.json" if path.is_dir() else path
-    if not file.is_file():
+    file = path / "annotations.json" if is_folder(path) else path
+    if not os.path.isfile(file):  # noqa: PTH113 — pathlib raises for names that no file can have
         raise DatasetError(f"{file}: no such file; pass a COCO json or a folder with annotations.json")
     return file
 
@@ -87,9 +89,11 @@ def read_coco(path: Path, *, smallest_px: float = 8.0) -> list[LabelledImage]:
     """
     file = annotation_file(path)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, LARGEST_TEXT_BYTES)
         categories = {entry["id"]: entry["name"] for entry in content["categories"]}
         by_image: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
+        if len(by_image) < len(content["images"]):
+            raise ValueError("two images share an id")  # noqa: TRY301 — gets the file's name below
         for annotation in content["annotations"]:
             by_image[annotation["image_id"]].append(annotation)
         to_label = _labels_of_categories(file, categories)
@@ -97,7 +101,9 @@ def read_coco(path: Path, *, smallest_px: float = 8.0) -> list[LabelledImage]:
             _labelled_image(file, entry, by_image[entry["id"]], to_label, smallest_px)
             for entry in content["images"]
         ]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except DatasetError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"
         raise DatasetError(f"{file}: no COCO annotation file ({what}); check how it was written") from error
 
@@ -120,18 +126,43 @@ def _labelled_image(
     smallest_px: float,
 ) -> LabelledImage:
     xywh = np.array([row["bbox"] for row in annotations], dtype=np.float32).reshape(-1, 4)
+    check_boxes(xywh)
     faces = Detections(
         xyxy=boxes.from_xywh(xywh),
         score=np.ones(len(xywh), dtype=np.float32),
         label=np.array([to_label[row["category_id"]] for row in annotations], dtype=np.int8),
     )
     marked = [bool(row.get("ignore", 0) or row.get("iscrowd", 0)) for row in annotations]
-    name = str(entry["file_name"])
-    in_images = file.parent / "images" / name
+    width, height = int(entry["width"]), int(entry["height"])
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        raise ValueError(f"a picture of {width}×{height} px")
     return LabelledImage(
-        path=in_images if in_images.parent.is_dir() else file.parent / name,
-        size_wh=(int(entry["width"]), int(entry["height"])),
+        path=_picture_of(file, str(entry["file_name"])),
+        size_wh=(width, height),
         faces=faces,
         ignore=np.array(marked, dtype=bool) | (faces.size < smallest_px),
         set_name=str(entry.get("set") or ""),
     )
+
+
+def check_boxes(values: npt.NDArray[np.float32]) -> None:
+    """Refuse boxes of an annotation file that are no places in a picture.
+
+    Raises:
+        ValueError: a number is none, or far beyond any picture.
+    """
+    if not (np.abs(values) <= 8 * LARGEST_SIDE).all():  # false for NaN as well
+        raise ValueError("a box that lies nowhere (not a number, or far outside)")
+
+
+def _picture_of(file: Path, name: str) -> Path:
+    """Where an annotation file's picture lies; names that lead out of its folder are not followed.
+
+    Raises:
+        ValueError: such a name.
+    """
+    in_images = file.parent / "images" / name
+    path = in_images if is_folder(in_images.parent) else file.parent / name
+    if os.path.isabs(name) or ".." in Path(name).parts:  # noqa: PTH117 — a text, perhaps of Windows
+        raise ValueError(f"picture {name!r} lies outside the folder")
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from maskwatch.codec import ImageSource, Letterboxed, detections_of, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError, OptionError
+from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
+from maskwatch.onnx_file import FLOAT, INT64, UINT8, Tensor
+from maskwatch.onnx_session import DEVICES, Signature, open_model, providers_of, read_model_file
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -25,15 +26,19 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "small"
 """Name of the packaged model that is taken unless another is asked for; see MODEL_CARD.md for why."""
 LARGEST_MODEL_BYTES = 64 * 2**20
-DEVICES = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-"""What a network can run on, and what onnxruntime calls it."""
-_WHEELS = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml", "openvino": "onnxruntime-openvino"}
+_SIGNATURE = Signature(
+    inputs={
+        "images": Tensor(UINT8, ("batch", "height", "width", "channels")),
+        "score_threshold": Tensor(FLOAT, (1,)),
+        "iou_threshold": Tensor(FLOAT, (1,)),
+        "max_detections": Tensor(INT64, (1,)),
+    },
+    outputs={
+        "image_index": Tensor(INT64, ("faces",)),
+        "xyxy": Tensor(FLOAT, ("faces", 4)),
+        "label_scores": Tensor(FLOAT, ("faces", len(LABELS))),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -89,16 +94,11 @@ class Detector:
         """Load `model`: an ONNX file, or a name of `packaged_models`; None loads the default one."""
         self.options = options or DetectOptions()
         name, data = _read_model(model)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = self.options.threads
-        settings.log_severity_level = 3
-        providers = _providers(self.options)
-        try:
-            self._session = onnxruntime.InferenceSession(data, settings, providers=providers)
-        except Exception as error:  # onnxruntime's errors share no base but Exception
-            raise ModelError(f"{name}: cannot be loaded as an ONNX model ({error})") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.card = ModelCard.from_metadata(metadata, name, hashlib.sha256(data).hexdigest())
+        opened = open_model(
+            data, name, _SIGNATURE, threads=self.options.threads, providers=providers_of(self.options.device)
+        )
+        self._session = opened.session
+        self.card = ModelCard.from_metadata(opened.metadata, name, opened.sha256)
 
     @overload
     def detect(self, image: ImageSource) -> Detections: ...
@@ -163,25 +163,17 @@ class Detector:
         }
         try:
             index, xyxy, label_scores = self._session.run(["image_index", "xyxy", "label_scores"], feed)
-        except Exception as error:  # as above; a picture too large for memory ends here
+        except Exception as error:  # onnxruntime's errors share no base; a picture too large ends here
             height, width = images.shape[1:3]
-            raise ImageError(f"{width}×{height} picture: the network failed on it ({error})") from error
+            reason = str(error).splitlines()[0][:200]
+            raise ImageError(f"{width}×{height} picture: the network failed on it ({reason})") from error
+        if not (np.isfinite(xyxy).all() and np.isfinite(label_scores).all()):
+            raise ModelError(f"{self.card.name}: answers with numbers that are none; take another model")
         return index, xyxy, label_scores
 
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def _providers(options: DetectOptions) -> list[str]:
-    """The device asked for and, behind it, the CPU, as onnxruntime calls them."""
-    provider = DEVICES[options.device]
-    known = onnxruntime.get_available_providers()
-    if provider not in known:
-        wheel = _WHEELS.get(options.device)
-        way = f"install {wheel} in its place" if wheel else "it comes with onnxruntime on macOS alone"
-        raise OptionError(f"device {options.device!r}: this onnxruntime does not bring it; {way}")
-    return list(dict.fromkeys([provider, DEVICES["cpu"]]))
 
 
 def packaged_models() -> dict[str, Traversable]:
@@ -199,12 +191,6 @@ def _read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
         return packaged.name, packaged.read_bytes()
     assert model is not None
     path = Path(model)
-    try:
-        if path.stat().st_size > LARGEST_MODEL_BYTES:
-            raise ModelError(f"{path}: larger than {LARGEST_MODEL_BYTES:,} bytes; that is no maskwatch model")
-        return str(path), path.read_bytes()
-    except OSError as error:
-        names = ", ".join(packaged_models())
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); check the path, or name one of {names}"
-        ) from error
+    return str(path), read_model_file(
+        path, LARGEST_MODEL_BYTES, f"check the path, or name one of {', '.join(packaged_models())}"
+    )

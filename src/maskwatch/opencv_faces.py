@@ -15,12 +15,16 @@ from maskwatch import boxes
 from maskwatch.codec import ImageSource, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ModelError, OptionError
+from maskwatch.files import is_folder
 from maskwatch.frames import Image
 from maskwatch.labels import WITHOUT_MASK
+from maskwatch.onnx_file import read_onnx
+from maskwatch.onnx_session import read_model_file
 
 SSD_SIZE = (300, 300)
 SSD_MEAN = (104.0, 177.0, 123.0)
 YUNET_SIDE = 640
+LARGEST_MODEL_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,18 +63,16 @@ class OpenCvFaces:
             raise OptionError(f"score_threshold must lie between 0 and 1, not {score_threshold}")
         path = _model_file(model)
         threshold = 0.5 if score_threshold is None else score_threshold
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        self.card = FaceDetectorCard(path.name, "", threshold, digest)
+        data = read_model_file(path, LARGEST_MODEL_BYTES)
+        self.card = FaceDetectorCard(path.name, "", threshold, hashlib.sha256(data).hexdigest())
         self._lock = threading.Lock()
         self._is_yunet = path.suffix.lower() == ".onnx"
         try:
             if self._is_yunet:
-                self._yunet = cv2.FaceDetectorYN.create(str(path), "", (320, 320), threshold, 0.45, 5000)
+                self._yunet = load_yunet(data, str(path), threshold)
             else:
-                self._ssd = cv2.dnn.readNetFromTensorflow(str(path), str(_layout_of(path)))
+                layout = read_model_file(_layout_of(path), LARGEST_MODEL_BYTES)
+                self._ssd = cv2.dnn.readNetFromTensorflow(_buffer(data), _buffer(layout))
         except cv2.error as error:
             raise ModelError(f"{path}: OpenCV cannot load this face detector; take another copy") from error
 
@@ -79,10 +81,19 @@ class OpenCvFaces:
 
         Raises:
             ImageError: it cannot be read.
+            ModelError: the network does not answer as a face detector.
         """
         picture = read_picture(image).image
-        with self._lock:
-            xyxy, score = self._look_yunet(picture) if self._is_yunet else self._look_ssd(picture)
+        look = self._look_yunet if self._is_yunet else self._look_ssd
+        try:
+            with self._lock:
+                xyxy, score = look(picture)
+        except (cv2.error, ValueError, IndexError) as error:
+            raise ModelError(
+                f"{self.card.name}: no face detector, or a damaged one; take another copy"
+            ) from error
+        keep = np.isfinite(xyxy).all(axis=1)
+        xyxy, score = xyxy[keep], score[keep]
         size_wh = (picture.shape[1], picture.shape[0])
         xyxy = boxes.clip(xyxy, size_wh)
         keep = (score >= self.card.score_threshold) & (boxes.area(xyxy) >= 1)
@@ -110,9 +121,27 @@ class OpenCvFaces:
         return boxes.from_xywh(rows[:, :4] / scale), rows[:, 14].astype(np.float32)
 
 
+def load_yunet(data: bytes, name: str, threshold: float, overlap: float = 0.45) -> cv2.FaceDetectorYN:
+    """YuNet from the bytes of its ONNX file, checked as a detector's.
+
+    Raises:
+        ModelError: it uses what is not allowed, or is no YuNet.
+    """
+    read_onnx(data, name)
+    try:
+        nothing = np.zeros(0, np.uint8)
+        return cv2.FaceDetectorYN.create("onnx", _buffer(data), nothing, (320, 320), threshold, overlap, 5000)
+    except cv2.error as error:
+        raise ModelError(f"{name}: OpenCV cannot load this face detector; take another copy") from error
+
+
+def _buffer(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, dtype=np.uint8)
+
+
 def _model_file(path: Path) -> Path:
     """The network itself, where a folder was named as the tutorial does."""
-    if path.is_dir():
+    if is_folder(path):
         found = sorted(one for one in path.iterdir() if one.suffix.lower() in (".pb", ".onnx", ".caffemodel"))
         if len(found) != 1:
             raise ModelError(f"{path}: holds {len(found)} face detectors; name the file itself")

@@ -23,13 +23,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from maskwatch.addresses import printable
 from maskwatch.errors import OptionError
 from maskwatch.events import Line, Rules, Zone
+from maskwatch.files import LARGEST_SETTINGS_BYTES, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+LONGEST_NAME = 100
 
 
 def read_rules(path: Path) -> Rules:
@@ -48,11 +52,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         OptionError: it cannot be read, or is none.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, LARGEST_SETTINGS_BYTES))
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path}: no TOML file ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{path}: no TOML file ({error}); check how it was written") from error
 
 
 def rules_of(content: dict[str, Any], name: str) -> Rules:
@@ -72,16 +76,23 @@ def rules_of(content: dict[str, Any], name: str) -> Rules:
         return Rules(**values)
     except OptionError as error:
         raise OptionError(f"{name}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise OptionError(f"{name}: a rule has a wrong value ({type(error).__name__}: {error})") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise OptionError(
+            f"{name}: a rule has a wrong value ({type(error).__name__}: {error}); check it"
+        ) from error
 
 
 def _zone(table: dict[str, Any]) -> Zone:
-    return Zone(str(table["name"]), tuple(_point(corner) for corner in table["corners"]))
+    return Zone(_name(table), tuple(_point(corner) for corner in table["corners"]))
 
 
 def _line(table: dict[str, Any]) -> Line:
-    return Line(str(table["name"]), _point(table["start"]), _point(table["end"]))
+    return Line(_name(table), _point(table["start"]), _point(table["end"]))
+
+
+def _name(table: dict[str, Any]) -> str:
+    """What events and screens will call a zone or line."""
+    return printable(str(table["name"]))[:LONGEST_NAME]
 
 
 def _point(pair: Any) -> tuple[float, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import sys
 from typing import Annotated
 
@@ -13,11 +16,13 @@ from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
+from maskwatch.cli.terminal import complain, let_go_of_output, speak_to_any_terminal
 from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
 from maskwatch.cli.watch import doctor, watch
 from maskwatch.errors import MaskwatchError, OptionError
+from maskwatch.picture_header import LARGEST_PIXELS
 
 app = typer.Typer(
     name="maskwatch",
@@ -59,14 +64,38 @@ def _options(
 
 def main() -> None:
     """Entry point: run the command; an error of ours is one sentence on standard error."""
+    # a second line of defence behind `picture_header`; OpenCV reads it when it is first imported
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(LARGEST_PIXELS))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our one sentence
+    speak_to_any_terminal()
+    # libraries' logs would be a second voice, with tracebacks: what matters comes as an error or an alarm
+    logging.getLogger().addHandler(logging.NullHandler())
+    code = _run()
+    let_go_of_output()
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Run the command; its exit code."""
     try:
         app()
+        sys.stdout.flush()
+    except SystemExit as end:
+        return end.code
     except MaskwatchError as error:
-        print(f"maskwatch: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, OptionError) else 1)
+        complain(str(error))
+        return 2 if isinstance(error, OptionError) else 1
     except KeyboardInterrupt:
-        print("maskwatch: interrupted", file=sys.stderr)
-        sys.exit(130)
+        complain("interrupted")
+        return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away: nothing left to say
-        sys.exit(141)
+        return 141  # the reader of our output went away: nothing left to say
+    except MemoryError:
+        complain("not enough memory for this; use smaller pictures, --threads 1 or a smaller --max-side")
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        complain(f"output cannot be written ({error.strerror}); free space or choose another place")
+        return 1
+    return 0

@@ -46,11 +46,12 @@ def synthesize(
     """Draw masks on bare faces: class folders to train on, as the tutorial's data set was made."""
     from maskwatch.curation import crops
     from maskwatch.detector import Detector
+    from maskwatch.files import new_folder
     from maskwatch.sources.images import find_images
 
     files = find_images(paths)
-    writer = crops.ClassWriter(output)
-    with _bar("Drawing", quiet=quiet) as report:
+    with new_folder(output) as folder, _bar("Drawing", quiet=quiet) as report:
+        writer = crops.ClassWriter(folder)
         failed = crops.synthesize(
             files,
             Detector(model),
@@ -83,6 +84,7 @@ def check(
 
     from maskwatch.codec import encode_image
     from maskwatch.curation import check as checks
+    from maskwatch.files import write_whole
 
     with _bar("Looking through", quiet=quiet) as report:
         if _is_class_folders(source):
@@ -98,11 +100,9 @@ def check(
             figures = checks.check_labels(images, report)
             words, sample = checks.label_words(figures), checks.sample_sheet(images)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_whole(json_file, json.dumps(figures, indent=1) + "\n")
     if sheet is not None:
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.write_bytes(encode_image(sample, sheet.suffix))
+        write_whole(sheet, encode_image(sample, sheet.suffix))
     _say("\n".join(words), quiet=quiet)
 
 
@@ -179,11 +179,12 @@ def crops_(
     from maskwatch.curation import crops
     from maskwatch.curation.convert import read_labels
     from maskwatch.detector import Detector
+    from maskwatch.files import new_folder
     from maskwatch.sources.images import find_images
 
-    writer = crops.ClassWriter(output)
     failed: list[str] = []
-    with _bar("Cutting", quiet=quiet) as report:
+    with new_folder(output) as folder, _bar("Cutting", quiet=quiet) as report:
+        writer = crops.ClassWriter(folder)
         if len(sources) == 1 and _is_labelled(Path(sources[0])):
             images = read_labels(Path(sources[0]), labels=pairs(labels))
             crops.crops_of_labels(images, writer, margin=margin, least_px=least_px, report=report)
@@ -210,20 +211,21 @@ def split(
     from maskwatch.curation.coco_folder import write_coco
     from maskwatch.curation.convert import read_labels
     from maskwatch.errors import OptionError
+    from maskwatch.files import new_folder
 
     if not 0 < share < 1:
         raise OptionError(f"--share must lie between 0 and 1, not {share:g}")
-    with _bar("Looking through", quiet=quiet) as report:
+    with new_folder(output) as folder, _bar("Looking through", quiet=quiet) as report:
         if _is_class_folders(source):
             from maskwatch.class_folders import read_class_folders
 
             folders = read_class_folders(source, report=report)
-            counts = checks.split_folders(folders, output, share=share, seed=seed)
+            counts = checks.split_folders(folders, folder, share=share, seed=seed)
         else:
             images = read_labels(source, labels=pairs(labels))
             train, test = checks.split_labelled(images, share=share, seed=seed, report=report)
             for name, part in (("train", train), ("test", test)):
-                write_coco(part, output / name)
+                write_coco(part, folder / name)
             counts = {"train": len(train), "test": len(test)}
     _say(f"{counts['train']} pictures to train, {counts['test']} to test in {output}", quiet=quiet)
 
@@ -246,7 +248,8 @@ def _bar(words: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    task_name = TextColumn("{task.description}", markup=False)
+    columns = (task_name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task(words, total=None)
@@ -256,8 +259,10 @@ def _bar(words: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 def _say(words: str, *, quiet: bool) -> None:
     from rich.console import Console
 
+    from maskwatch.cli.terminal import say
+
     if not quiet:
-        Console(stderr=True).print(words, markup=False, highlight=False, soft_wrap=True)
+        say(Console(stderr=True), words)
 
 
 def _written(counts: dict[str, int], folder: Path, failed: list[str], *, quiet: bool) -> None:

@@ -49,6 +49,7 @@ def evaluate(
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import DatasetError
     from maskwatch.evaluate import evaluate as measure
+    from maskwatch.files import write_whole
     from maskwatch.pipeline import ordered_map
 
     images = datasets.read_coco(data)
@@ -71,8 +72,7 @@ def evaluate(
         card = detector.card
         described = {"name": card.name, "version": card.version, "sha256": card.sha256}
         content = {"model": described, "data": str(data), "sets": sets, **report.to_dict()}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(json_file, json.dumps(content, indent=1) + "\n", sync=True)
     if plot is not None:
         _plot(report, plot)
     if not quiet:
@@ -113,6 +113,7 @@ def _words(report: Report) -> str:
 def _plot(report: Report, target: Path) -> None:
     """Precision over recall, one line a label and one for faces."""
     from maskwatch.errors import MissingExtraError
+    from maskwatch.files import saving
 
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -127,4 +128,5 @@ def _plot(report: Report, target: Path) -> None:
             axes.plot(curve.recall, curve.precision, label=f"{name} {curve.average_precision:.3f}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(title=f"AP at IoU {report.iou:g}", loc="lower left")
-    figure.savefig(target, dpi=120)
+    with saving(target, ending=f".partial{target.suffix}") as partial:
+        figure.savefig(partial, dpi=120)

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from maskwatch.cli import options
+from maskwatch.cli.terminal import say
 
 
 def image(
@@ -92,14 +93,14 @@ def image(
                 table.write(result.file.path, result.detections, result.error)
             if result.error is not None:
                 summary = summary.add_failure()
-                console.print(f"maskwatch: {result.error}", markup=False, highlight=False, soft_wrap=True)
+                say(console, f"maskwatch: {result.error}")
             else:
                 summary = summary.add(result.detections)
             progress.advance(task)
     if not quiet:
         console.print(str(summary), highlight=False, soft_wrap=True)
         if annotated or blur or save_crops:
-            console.print(f"Written to {output}", markup=False, highlight=False, soft_wrap=True)
+            say(console, f"Written to {output}")
     if summary.failed or not files:
         if not files:
             console.print("maskwatch: no pictures found; name files, globs or folders", highlight=False)

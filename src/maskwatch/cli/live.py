@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,19 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from maskwatch.addresses import printable
 from maskwatch.cli import options
 from maskwatch.cli.signals import stopped_by_signals
+from maskwatch.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from maskwatch.frames import Image
-    from maskwatch.pipeline import CameraStatus, Delivery, LiveStep
+    from maskwatch.pipeline import CameraStatus, LiveStep
     from maskwatch.sources.camera import Camera
 
 STATUS_EVERY_S = 0.5
 STATUS_LINE_EVERY_S = 10.0
 RECORDING_BEHIND = 8
+ALARM_AGAIN_S = 60.0
 
 
 def live(
@@ -122,22 +126,30 @@ def live(
     console = Console(stderr=True)
     folder = spool or Path(typer.get_app_dir("maskwatch")) / "spool"
     stop = threading.Event()
+    troubles: list[Callable[[], str]] = []
     with contextlib.ExitStack() as stack:
         deliveries = [stack.enter_context(one) for one in open_deliveries(sinks or [], folder, keep_days)]
         showers: list[Callable[[LiveStep], None]] = [teller(deliveries)]
+        troubles += [functools.partial(getattr, delivery, "trouble") for delivery in deliveries]
         if record is not None:
-            showers.append(stack.enter_context(_recording(record, cameras, blur=blur)))
+            showers.append(stack.enter_context(_recording(record, cameras, troubles, blur=blur)))
+        if not console.is_terminal:  # an alarm is said even where no status is wanted
+            showers += [_alarm(console, trouble) for trouble in troubles]
         if page:
-            from maskwatch.web.live_page import LivePage
+            from maskwatch.web.live_page import LOOPBACK, LivePage
 
-            shown = stack.enter_context(LivePage(host, port, pictures=not aggregate_only, blur=blur))
+            shown = stack.enter_context(
+                LivePage(host, port, pictures=not aggregate_only, blur=blur, troubles=troubles)
+            )
             showers.append(shown.show)
             if not quiet:
-                console.print(f"The page: {shown.url}", highlight=False, soft_wrap=True)
+                say(console, f"The page: {shown.url}")
+            if host not in LOOPBACK:
+                say(console, f"maskwatch: whoever reaches {host} sees this page; put a login before it")
         if window:
             showers.append(stack.enter_context(_window(stop, blur=blur)))
         if not quiet:
-            showers.append(stack.enter_context(_status_line(console, deliveries)))
+            showers.append(stack.enter_context(_status_line(console, troubles)))
         stack.enter_context(stopped_by_signals(stop))
 
         def on_step(step: LiveStep) -> None:
@@ -149,12 +161,12 @@ def live(
         )
     if not quiet:
         for status in statuses:
-            console.print(status.farewell(), markup=False, highlight=False, soft_wrap=True)
+            say(console, status.farewell())
         for delivery in deliveries:
-            console.print(delivery.words(), markup=False, highlight=False, soft_wrap=True)
+            say(console, delivery.words())
     if any(status.looked == 0 for status in statuses):
         never = ", ".join(status.name for status in statuses if status.looked == 0)
-        console.print(f"maskwatch: not one picture came from {never}", markup=False, soft_wrap=True)
+        say(console, f"maskwatch: not one picture came from {never}; check the address and the network")
         raise typer.Exit(1)
 
 
@@ -168,28 +180,29 @@ def _name_apart(cameras: list[Camera]) -> None:
 
 
 @contextlib.contextmanager
-def _recording(target: Path, cameras: list[Camera], *, blur: bool) -> Iterator[Callable[[LiveStep], None]]:
+def _recording(
+    target: Path, cameras: list[Camera], troubles: list[Callable[[], str]], *, blur: bool
+) -> Iterator[Callable[[LiveStep], None]]:
     """Writes what is seen to files, in a thread of its own; what it cannot keep up with is left out."""
-    from fractions import Fraction
-
     from maskwatch.errors import OptionError
+    from maskwatch.files import is_folder
     from maskwatch.pipeline import Background
     from maskwatch.sinks.mqtt import slug_of
-    from maskwatch.sinks.video_file import VideoWriter
+    from maskwatch.sinks.recorder import Recorder
 
-    is_file = bool(target.suffix) and not target.is_dir()
+    is_file = bool(target.suffix) and not is_folder(target)
     if is_file and len(cameras) > 1:
         raise OptionError(f"{target}: {len(cameras)} cameras cannot be recorded to one file; name a folder")
-    unit, rate = Fraction(1, 1000), Fraction(15)
     with contextlib.ExitStack() as stack:
-        writers = {}
+        recorders: dict[str, Recorder] = {}
         for camera in cameras:
             path = target if is_file else target / f"{slug_of(camera.name)}.mp4"
-            writers[camera.name] = stack.enter_context(VideoWriter(path, rate=rate, time_base=unit))
+            recorders[camera.name] = stack.enter_context(Recorder(path))
+        troubles.append(lambda: "; ".join(one.trouble for one in recorders.values() if one.trouble))
 
         def work(step: LiveStep) -> None:
             assert step.frame is not None
-            writers[step.camera].write(_drawn(step, blur=blur), step.frame.pts_s)
+            recorders[step.camera].write(_drawn(step, blur=blur), step.frame.pts_s)
 
         background = stack.enter_context(Background(work, size=RECORDING_BEHIND))
 
@@ -215,7 +228,7 @@ def _window(stop: threading.Event, *, blur: bool) -> Iterator[Callable[[LiveStep
 
 
 @contextlib.contextmanager
-def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Callable[[LiveStep], None]]:
+def _status_line(console: Console, troubles: list[Callable[[], str]]) -> Iterator[Callable[[LiveStep], None]]:
     """One line that is rewritten, or, where there is no terminal, a line now and then and at changes."""
     from rich.live import Live
     from rich.text import Text
@@ -236,19 +249,31 @@ def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Calla
                 if now - last >= STATUS_EVERY_S or step.frame is None:
                     last = now
                     words = [status.words() for status in states.values()]
-                    words += [
-                        f"{one.receiver.name}: {one.waiting} events waiting ({one.last_error})"
-                        for one in deliveries
-                        if one.last_error
-                    ]
+                    words += [f"ALARM: {printable(trouble())}" for trouble in troubles if trouble()]
                     line.update(Text("\n".join(words)), refresh=True)
                 return
             state, at = told.get(step.camera, ("", -STATUS_LINE_EVERY_S))
             if step.status.state != state or now - at >= STATUS_LINE_EVERY_S:
                 told[step.camera] = (step.status.state, now)
-                console.print(step.status.words(), markup=False, highlight=False, soft_wrap=True)
+                say(console, step.status.words())
 
         yield show
+
+
+def _alarm(console: Console, trouble: Callable[[], str]) -> Callable[[LiveStep], None]:
+    """Says in a log that nothing is stored any more, again now and then, and when it is over."""
+    said, at = "", 0.0
+    over = "maskwatch: the alarm is over, all is stored again"
+
+    def tell(_: LiveStep) -> None:
+        nonlocal said, at
+        words, now = trouble(), time.monotonic()
+        if bool(words) == bool(said) and (not words or now - at < ALARM_AGAIN_S):
+            return
+        say(console, f"maskwatch: ALARM: {words}" if words else over)
+        said, at = words, now
+
+    return tell
 
 
 def _drawn(step: LiveStep, *, blur: bool) -> Image:

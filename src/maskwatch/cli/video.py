@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
+from maskwatch.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -67,6 +68,7 @@ def video(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from maskwatch.addresses import printable
     from maskwatch.errors import MaskwatchError
     from maskwatch.events import Event, Rules
     from maskwatch.pipeline import ClipOptions, WatchOptions, process_clip
@@ -90,11 +92,8 @@ def video(
     targets = [None] * len(paths) if no_video else copy_targets(paths, output)
     console = Console(stderr=True)
 
-    def say(words: str) -> None:
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
-
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[fps]:.1f} fps"),
@@ -119,7 +118,7 @@ def video(
                 event_lines.write(event)
 
         for path, target in zip(paths, targets, strict=True):
-            task = bar.add_task(path.name, total=None, fps=0.0)
+            task = bar.add_task(printable(path.name), total=None, fps=0.0)
 
             def report(frames: int, expected: int | None, fps: float, task: TaskID = task) -> None:
                 bar.update(task, completed=frames, total=expected, fps=fps)
@@ -130,14 +129,14 @@ def video(
                 )
             except MaskwatchError as error:
                 failed = True
-                say(f"maskwatch: {error}")
+                say(console, f"maskwatch: {error}")
                 continue
             finally:
                 bar.remove_task(task)
             if not quiet:
-                say(f"{path}: {summary}")
+                say(console, f"{path}: {summary}")
                 if target is not None:
-                    say(f"Written to {target}")
+                    say(console, f"Written to {target}")
     if failed:
         raise typer.Exit(1)
 
@@ -149,8 +148,9 @@ def copy_targets(paths: list[Path], output: Path | None) -> list[Path | None]:
         OptionError: several videos cannot go to one file.
     """
     from maskwatch.errors import OptionError
+    from maskwatch.files import is_folder, same_file
 
-    if output is not None and output.suffix and not output.is_dir():
+    if output is not None and output.suffix and not is_folder(output):
         if len(paths) > 1:
             raise OptionError(f"{output}: {len(paths)} videos cannot go to one file; name a folder")
         return [output]
@@ -158,7 +158,7 @@ def copy_targets(paths: list[Path], output: Path | None) -> list[Path | None]:
     targets: list[Path | None] = []
     for path in paths:
         target, number = folder / f"{path.stem}.mp4", 1
-        while target in targets or (target.exists() and path.exists() and target.samefile(path)):
+        while target in targets or same_file(target, path):
             number += 1
             target = folder / f"{path.stem}-{number}.mp4"
         targets.append(target)

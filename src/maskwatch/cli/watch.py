@@ -12,6 +12,7 @@ import typer
 
 from maskwatch.cli import options
 from maskwatch.cli.signals import stopped_by_signals
+from maskwatch.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,10 +65,10 @@ def watch(
     statuses, lines = run(file, command, stop, reload)
     if not quiet:
         for line in [*(status.farewell() for status in statuses), *lines]:
-            _say(console, line)
+            say(console, line)
     never = [status.name for status in statuses if status.looked == 0]
     if never:
-        _say(console, f"maskwatch: not one picture came from {', '.join(never)}")
+        say(console, f"maskwatch: not one picture came from {', '.join(never)}")
     if len(never) == len(statuses):
         raise typer.Exit(1)
 
@@ -91,9 +92,9 @@ def doctor(
     failed = 0
     for finding in examine(config, patience_s=patience):
         failed += not finding.is_well
-        _say(console, f"{'ok  ' if finding.is_well else 'FAIL'} {finding.subject}: {finding.words}")
+        say(console, f"{'ok  ' if finding.is_well else 'FAIL'} {finding.subject}: {finding.words}")
     if failed:
-        _say(Console(stderr=True), f"maskwatch: {failed} checks failed; see above what to do")
+        say(Console(stderr=True), f"maskwatch: {failed} checks failed; see above what to do")
         raise typer.Exit(1)
 
 
@@ -116,7 +117,7 @@ class _Watch:
     def say(self, lines: Iterable[str]) -> None:
         """What changed."""
         for line in lines:
-            _say(self.console, line)
+            say(self.console, line)
 
     def news(self, file: ConfigFile) -> WatchConfig | None:
         """The configuration if it changed; one that cannot be used is named, and the last one stays."""
@@ -190,7 +191,3 @@ def _watch_on_cluster(
             stop.wait(min(TICK_S, max(0.0, ends - time.monotonic())))
     lines = [line for report in supervisor.reports for line in report.deliveries]
     return supervisor.statuses, lines
-
-
-def _say(console: Console, words: str) -> None:
-    console.print(words, markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,8 @@ from maskwatch.annotate import annotate
 from maskwatch.class_folders import ClassFolders, contact_sheet, difference_hash, group_alike, split
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage
-from maskwatch.errors import DatasetError, ImageError
+from maskwatch.errors import ImageError
+from maskwatch.files import saving
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 
@@ -111,16 +112,15 @@ def split_folders(data: ClassFolders, folder: Path, *, share: float, seed: int) 
     """Copy class folders to `folder/train` and `folder/test`; near-duplicates stay on one side.
 
     Raises:
-        DatasetError: `folder` is not empty, or a class is too small to divide.
+        DatasetError: a class is too small to divide.
+        SourceError: a picture cannot be copied.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DatasetError(f"{folder}: is not empty; choose another --output")
     out = split(data.targets, data.groups, share, seed)
     for picture, kept_out in zip(data.pictures, out, strict=True):
         part = "test" if kept_out else "train"
         target = folder / part / picture.path.relative_to(data.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture.path, target)
+        with saving(target) as partial:
+            shutil.copyfile(picture.path, partial)
     return {"train": int((~out).sum()), "test": int(out.sum())}
 
 

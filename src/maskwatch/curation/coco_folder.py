@@ -12,6 +12,7 @@ from typing import Any
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.errors import DatasetError
+from maskwatch.files import check_ordinary, saving, write_whole
 from maskwatch.labels import LABELS
 
 
@@ -40,9 +41,12 @@ class CocoFolder:
         """Copy one picture and note its faces."""
         name = self._free_name(labelled.path.name)
         try:
-            shutil.copyfile(labelled.path, self.folder / "images" / name)
-        except OSError as error:
-            raise DatasetError(f"{labelled.path}: cannot be copied ({error.strerror}); check it") from error
+            check_ordinary(labelled.path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DatasetError(f"{labelled.path}: cannot be copied ({reason}); check it") from error
+        with saving(self.folder / "images" / name) as partial:
+            shutil.copyfile(labelled.path, partial)
         number = len(self.images) + 1
         width, height = labelled.size_wh
         entry = {"id": number, "file_name": name, "width": width, "height": height}
@@ -68,7 +72,7 @@ class CocoFolder:
         categories = [{"id": number, "name": name} for number, name in enumerate(LABELS, 1)]
         content = {"images": self.images, "annotations": self.annotations, "categories": categories}
         target = self.folder / "annotations.json"
-        target.write_text(json.dumps(content), encoding="utf-8")
+        write_whole(target, json.dumps(content), sync=True)
         return target
 
     def _free_name(self, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET  # files with a DOCTYPE are refused before parsing
 from collections.abc import Callable
@@ -12,14 +13,17 @@ import numpy as np
 
 from maskwatch.class_folders import SUFFIXES
 from maskwatch.codec import read_picture
-from maskwatch.datasets import LabelledImage, label_index, read_coco
+from maskwatch.datasets import LabelledImage, check_boxes, label_index, read_coco
 from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError, ImageError
+from maskwatch.files import LARGEST_SETTINGS_BYTES, read_bytes, read_text
 from maskwatch.labels import LABELS
 
 LabelFormat = Literal["auto", "voc", "yolo", "coco"]
 LABEL_FORMATS: Final[tuple[LabelFormat, ...]] = get_args(LabelFormat)
 SMALLEST_PX = 8.0
+LARGEST_LABELS_BYTES = 16 * 2**20
+"""Labels of one picture."""
 
 Box = tuple[float, float, float, float, str]
 """x1, y1, x2, y2 in px and the name of the label."""
@@ -79,7 +83,7 @@ def _size(picture: Path) -> tuple[int, int]:
 
 def _voc(file: Path) -> list[Box]:
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = read_bytes(file, LARGEST_LABELS_BYTES).decode("utf-8", "replace")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise DatasetError(f"{file}: label files with a DOCTYPE are not read; remove it")
         rows: list[Box] = []
@@ -89,7 +93,7 @@ def _voc(file: Path) -> list[Box]:
             )
             rows.append((x1, y1, x2, y2, str(thing.findtext("name") or "")))
         return rows
-    except (OSError, ValueError, ET.ParseError) as error:
+    except (OSError, ValueError, ET.ParseError, RecursionError) as error:
         raise DatasetError(f"{file}: no Pascal VOC labels ({error}); check how it was written") from error
 
 
@@ -97,29 +101,54 @@ def _yolo_names(source: Path) -> list[str]:
     """Label names in order, from data.yaml, classes.txt or obj.names; ours where there are none."""
     for name in ("classes.txt", "obj.names"):
         for file in sorted(source.rglob(name)):
-            return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return [line.strip() for line in _settings(file).splitlines() if line.strip()]
     for file in sorted([*source.rglob("*.yaml"), *source.rglob("*.yml")]):
-        text = file.read_text(encoding="utf-8")
-        inline = re.search(r"^names:\s*\[(.*?)\]", text, flags=re.MULTILINE | re.DOTALL)
-        if inline:
-            return [part.strip().strip("'\"") for part in inline[1].split(",") if part.strip()]
-        block = re.search(r"^names:\s*\n((?:\s+.*\n?|-.*\n?)+)", text, flags=re.MULTILINE)
-        if block:
-            lines = [line.strip().lstrip("- ") for line in block[1].splitlines() if line.strip()]
-            return [re.sub(r"^\d+\s*:\s*", "", line).strip("'\" ") for line in lines]
+        names = _names_of_yaml(_settings(file))
+        if names:
+            return names
     return list(LABELS)
+
+
+def _settings(file: Path) -> str:
+    try:
+        return read_text(file, LARGEST_SETTINGS_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DatasetError(f"{file}: no list of label names ({reason}); check it") from error
+
+
+def _names_of_yaml(text: str) -> list[str]:
+    """The list or map behind `names:`, in the two forms that YOLO tools write; [] where there is none."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if not line.startswith("names:"):
+            continue
+        rest = line[len("names:") :].strip()
+        if rest.startswith("["):
+            for more in lines if "]" not in rest else ():
+                rest += more
+                if "]" in more:
+                    break
+            parts = rest[1:].partition("]")[0].split(",") if "]" in rest else []
+            return [part.strip().strip("'\"") for part in parts if part.strip()]
+        block = itertools.takewhile(lambda one: not one.strip() or one[0] in " \t-", lines)
+        entries = [one.strip().lstrip("- ") for one in block if one.strip()]
+        return [re.sub(r"^\d+\s*:\s*", "", one).strip("'\" ") for one in entries]
+    return []
 
 
 def _yolo(file: Path, names: list[str], size_wh: tuple[int, int]) -> list[Box]:
     rows: list[Box] = []
     width, height = size_wh
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in read_text(file, LARGEST_LABELS_BYTES).splitlines():
             if not line.strip():
                 continue
             index, x, y, w, h = line.split()[:5]
             left, top = (float(x) - float(w) / 2) * width, (float(y) - float(h) / 2) * height
             right, bottom = left + float(w) * width, top + float(h) * height
+            if int(index) < 0:
+                raise ValueError(f"label {index}")  # noqa: TRY301 — gets the file's name below
             rows.append((left, top, right, bottom, names[int(index)]))
     except (OSError, ValueError, IndexError) as error:
         raise DatasetError(f"{file}: no YOLO labels ({error}); check it, and the list of names") from error
@@ -137,7 +166,12 @@ def _labelled(
                 f"{file}: label {row[4]!r} means nothing here; say what: --label {row[4]}=with_mask"
             )
         indexes.append(index)
-    xyxy = np.array([row[:4] for row in rows], dtype=np.float32).reshape(-1, 4)
+    with np.errstate(over="ignore"):  # the check below names it
+        xyxy = np.array([row[:4] for row in rows], dtype=np.float32).reshape(-1, 4)
+    try:
+        check_boxes(xyxy)
+    except ValueError as error:
+        raise DatasetError(f"{file}: {error}; correct or remove it") from error
     xyxy = np.clip(xyxy, 0, np.array([*size_wh, *size_wh], dtype=np.float32))
     faces = Detections(
         xyxy=xyxy, score=np.ones(len(rows), dtype=np.float32), label=np.array(indexes, dtype=np.int8)

@@ -16,7 +16,8 @@ from maskwatch.classifier_card import DEFAULT_MARGIN
 from maskwatch.codec import ImageSource, encode_image, read_picture
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
-from maskwatch.errors import DatasetError, ImageError
+from maskwatch.errors import ImageError
+from maskwatch.files import write_whole
 from maskwatch.frames import Image, ImageFile
 from maskwatch.labels import LABELS, WITHOUT_MASK
 from maskwatch.synthesis import LABEL_OF_WEAR, MASK_KINDS, canonical_landmarks, draw_mask
@@ -36,23 +37,17 @@ class ClassWriter:
     """Writes crops into a folder a class and counts them.
 
     Raises:
-        DatasetError: the folder is not empty, or cannot be written.
+        SourceError: a file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counts: Counter[str] = Counter()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise DatasetError(f"{folder}: is not empty; choose another --output")
 
     def write(self, image: Image, class_name: str, name: str) -> None:
         """Write one crop as JPEG."""
         target = self.folder / class_name / f"{name}.jpg"
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(encode_image(image, ".jpg"))
-        except OSError as error:
-            raise DatasetError(f"{target}: cannot be written ({error.strerror})") from error
+        write_whole(target, encode_image(image, ".jpg"))
         self.counts[class_name] += 1
 
 

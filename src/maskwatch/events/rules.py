@@ -14,6 +14,9 @@ from maskwatch.events.event import Event, EventKind
 from maskwatch.events.geometry import Line, Zone
 from maskwatch.labels import UNCERTAIN, VERDICTS, WITH_MASK, WITHOUT_MASK
 
+LARGEST_NUMBER = 1e9
+"""Thirty years in seconds: no rule needs more."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -43,6 +46,12 @@ class Rules:
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("without_mask_s", "compliance_below", "compliance_window_s", "more_than", "repeat_s"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value):
+                raise OptionError(f"{name} must be a number, not {value!r}")
+        if not isinstance(self.wrong_counts, bool):
+            raise OptionError(f"wrong_counts must be true or false, not {self.wrong_counts!r}")
         if self.without_mask_s is not None and self.without_mask_s < 0:
             raise OptionError(f"without_mask_s must be at least 0, not {self.without_mask_s}")
         if self.compliance_below is not None and not 0 < self.compliance_below <= 1:
@@ -51,6 +60,11 @@ class Rules:
             raise OptionError("compliance_window_s must be above 0 and repeat_s at least 0")
         if self.more_than is not None and self.more_than < 0:
             raise OptionError(f"more_than must be at least 0, not {self.more_than}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value from a file is a number that can be reckoned with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 @dataclass

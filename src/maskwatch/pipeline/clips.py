@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maskwatch.addresses import printable
 from maskwatch.annotate import annotate, blur_faces
-from maskwatch.errors import OptionError
+from maskwatch.errors import OptionError, SourceError
 from maskwatch.events import Event, Happening
+from maskwatch.files import same_file
 from maskwatch.frames import Image
 from maskwatch.labels import VERDICTS
 from maskwatch.pipeline.images import DetectsFaces
@@ -114,9 +116,9 @@ def process_clip(
         OptionError: the copy would overwrite the video, or an option is out of range.
     """
     options = options or ClipOptions()
-    if target is not None and target.exists() and target.samefile(path):
+    if target is not None and same_file(target, path):
         raise OptionError(f"{target}: would overwrite the video it is made from; choose another --output")
-    people = PeopleWatch(str(path), options.watch)
+    people = PeopleWatch(printable(str(path)), options.watch)
     summary = ClipSummary()
     started = time.monotonic()
 
@@ -158,6 +160,8 @@ def process_clip(
         finally:
             note(people.close())
             summary.damaged = source.damaged
+    if not summary.frames:
+        raise SourceError(f"{path}: not one frame lies between --start and --end; choose other times")
     summary.label_flips, summary.verdict_flips = people.label_flips, people.verdict_flips
     summary.elapsed_s = time.monotonic() - started
     return summary

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from maskwatch.errors import MaskwatchError, RejectedError
 from maskwatch.events import Happening
 from maskwatch.sinks.receivers import Receiver, open_receiver
-from maskwatch.sinks.spool import Spool
+from maskwatch.sinks.spool import Spool, SpooledEvent, open_spool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,17 +29,20 @@ class Delivery:
     """A thread that empties a spool into one receiver; a context manager.
 
     `write` only puts the event into the spool. While the receiver is away, tries come less and
-    less often (up to a minute); `delivered`, `rejected`, `failures` and the spool's `dropped` tell how
-    it goes.
-    Leaving the block gives what still waits `patience_s` to arrive; the rest stays in the spool.
+    less often (up to a minute). Leaving the block gives what still waits `patience_s` to arrive; the rest
+    stays in the spool. Nothing vanishes: `found` (in the spool at the start) + `written` is at any time
+    `delivered` + `rejected` + `waiting` + the spool's `dropped`.
     """
 
     def __init__(self, receiver: Receiver, spool: Spool, *, patience_s: float = 3.0) -> None:
         self.receiver, self.spool = receiver, spool
+        self.found = len(spool)
+        self.written = 0
         self.delivered = 0
         self.rejected = 0
         self.failures = 0
         self.last_error = ""
+        self._most = BATCH
         self._patience_s, self._give_up_at = patience_s, math.inf
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"maskwatch-{receiver.name}", daemon=True)
@@ -51,6 +54,7 @@ class Delivery:
     def write(self, event: Happening) -> None:
         """Queue one event; does not wait for the receiver."""
         self.spool.add(event.to_dict())
+        self.written += 1
         self._wake.set()
 
     def __exit__(
@@ -70,14 +74,22 @@ class Delivery:
 
     def words(self) -> str:
         """One line for a terminal: what arrived, what did not."""
-        parts = [f"{self.receiver.name}: {self.delivered} events delivered"]
+        events = self.found + self.written
+        parts = [f"{self.receiver.name}: {self.delivered} of {events} events delivered"]
         if self.waiting:
-            parts.append(f"{self.waiting} wait for the next start ({self.last_error})")
+            reason = self.last_error or "it did not answer in time"
+            parts.append(f"{self.waiting} wait for the next start ({reason})")
         if self.rejected:
             parts.append(f"{self.rejected} refused ({self.last_error})")
         if self.spool.dropped:
             parts.append(f"{self.spool.dropped} dropped")
         return ", ".join(parts)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps events from being stored, in words; "" while all is well."""
+        words = [self.last_error, self.spool.trouble]
+        return "; ".join(word for word in words if word)
 
     def _may_try_again(self, pause_s: float) -> bool:
         """Wait before the next try; once the block is left, only as long as patience lasts."""
@@ -90,29 +102,43 @@ class Delivery:
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            events = self.spool.oldest(BATCH)
+            events = self.spool.oldest(self._most)
             if not events:
                 if self._stop.is_set():
                     return
-                self._wake.wait()
+                self._wake.wait(LONGEST_PAUSE_S)
                 self._wake.clear()
                 continue
-            try:
-                self.receiver.send(events)
-                self.delivered += len(events)
-                self.last_error = ""
-            except RejectedError as error:
-                self.rejected += len(events)
-                self.last_error = str(error)
-            except MaskwatchError as error:
-                self.failures += 1
-                self.last_error = str(error)
-                if not self._may_try_again(pause_s):
-                    return
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if self._hand_over(events):
+                pause_s = FIRST_PAUSE_S
                 continue
-            self.spool.remove(events)
-            pause_s = FIRST_PAUSE_S
+            self.failures += 1
+            if not self._may_try_again(pause_s):
+                return
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _hand_over(self, events: list[SpooledEvent]) -> bool:
+        """Send a batch; whether it is done with, one way or the other."""
+        try:
+            self.receiver.send(events)
+        except RejectedError as error:
+            self.rejected += len(events)
+            self.last_error = str(error)
+        except MaskwatchError as error:
+            self.last_error = str(error)
+            return False
+        except Exception as error:  # noqa: BLE001 — a thread that dies would lose all events, and say nothing
+            self.last_error = f"{self.receiver.name}: cannot take an event ({type(error).__name__})"
+            if len(events) > 1:  # one of them is the cause: find it by sending one at a time
+                self._most = 1
+                return True
+            self.rejected += 1
+        else:
+            self.delivered += len(events)
+            self.last_error = ""
+            self._most = min(2 * self._most, BATCH)
+        self.spool.remove(events)
+        return True
 
 
 def open_deliveries(
@@ -128,7 +154,7 @@ def open_deliveries(
     for address in dict.fromkeys(addresses):
         receiver = open_receiver(address, keep_days=keep_days, node=node)
         digest = hashlib.sha256(f"{node}{address}".encode()).hexdigest()[:16]
-        yield Delivery(receiver, Spool(folder / f"{digest}.db"))
+        yield Delivery(receiver, open_spool(folder, digest))
 
 
 def teller(deliveries: Sequence[Delivery]) -> Callable[[LiveStep], None]:

@@ -125,6 +125,7 @@ class CameraStatus:
     attempt: int = 0
     received: int = 0
     looked: int = 0
+    failed: int = 0
     dropped: int = 0
     over_rate: int = 0
     losses: int = 0
@@ -159,8 +160,9 @@ class CameraStatus:
         """One line about the whole watch."""
         losses = f", lost {self.losses}× for {self.lost_s:.1f} s" if self.losses else ""
         share = "–" if self.compliance is None else f"{self.compliance:.0%}"
+        failed = f", {self.failed} damaged" if self.failed else ""
         return (
-            f"{self.name}: {self.looked} pictures looked at, {self.dropped} dropped{losses}, "
+            f"{self.name}: {self.looked} pictures looked at, {self.dropped} dropped{failed}{losses}, "
             f"{self.alerts} alerts, compliance {share}, latency "
             f"{self.latency_p50_s * 1e3:.0f} ms (95 %: {self.latency_p95_s * 1e3:.0f} ms)"
         )

@@ -151,6 +151,7 @@ class Rounds:
     def _note(self, chunk: list[tuple[Follower, Shot]], looks: list[tuple[Frame, Detections] | None]) -> None:
         for (follower, _), look in zip(chunk, looks, strict=True):
             if look is None:
+                follower.status.failed += 1
                 continue  # one damaged picture; the next is on its way
             frame, found = look
             tracked, events = follower.on_found(frame, found)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from maskwatch.addresses import redact
+from maskwatch.addresses import printable, redact
 from maskwatch.errors import MissingExtraError, OptionError, SourceError
 from maskwatch.labels import VERDICTS
 from maskwatch.sinks.spool import SpooledEvent
@@ -123,8 +123,8 @@ def _engine(url: str, name: str) -> Engine:
         engine = sqlalchemy.create_engine(
             parsed, pool_pre_ping=True, pool_recycle=1800, connect_args=connect, hide_parameters=True
         )
-    except sqlalchemy.exc.ArgumentError as error:
-        raise OptionError(f"{name}: no address of a database ({error})") from error
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # its words repeat the address, and the password
+        raise OptionError(f"{name}: no address of a database; write postgresql://HOST/NAME") from None
     except ImportError as error:
         raise MissingExtraError.for_extra(f"{parsed.get_backend_name()}", "pg8000", "sinks") from error
     if parsed.get_backend_name() == "sqlite":
@@ -190,4 +190,4 @@ def _words(error: BaseException) -> str:
     """A driver's error in one line; pg8000 gives a dict, of which M is the message."""
     first = error.args[0] if error.args else type(error).__name__
     text = first.get("M", first) if isinstance(first, dict) else first
-    return str(text).splitlines()[0] if str(text) else type(error).__name__
+    return printable(str(text).splitlines()[0]) if str(text) else type(error).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.codec import encode_image, read_picture
 from maskwatch.detections import Detections
-from maskwatch.errors import SourceError
+from maskwatch.files import write_whole
 from maskwatch.frames import Image, ImageFile
 
 _WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -59,7 +59,7 @@ class AnnotatedImages:
         if self._annotated:
             image = annotate(image, detections)
         if self._annotated or self._blur:
-            _write(target, encode_image(image, target.suffix))
+            write_whole(target, encode_image(image, target.suffix))
 
     def _write_crops(self, image: Image, detections: Detections, target: Path) -> None:
         """One file a face, with a margin, named after the picture."""
@@ -70,8 +70,10 @@ class AnnotatedImages:
             x1, y1, x2, y2 = face.xyxy[0]
             left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
             crop = image[top : int(y2 + margin) + 1, left : int(x2 + margin) + 1]
+            if 0 in crop.shape:
+                continue  # the picture has changed since it was looked at
             path = self._folder / "crops" / verdict / f"{name}_{row}.jpg"
-            _write(path, encode_image(crop, ".jpg"))
+            write_whole(path, encode_image(crop, ".jpg"))
 
 
 def _settle_targets(folder: Path, files: list[ImageFile]) -> dict[Path, Path]:
@@ -92,14 +94,3 @@ def _settle_targets(folder: Path, files: list[ImageFile]) -> dict[Path, Path]:
         used.add(str(target).lower())
         targets[file.path] = target
     return targets
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SourceError(f"{path}: cannot be written ({reason}); choose another --output") from error

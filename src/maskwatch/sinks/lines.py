@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from maskwatch.detections import Detections
 from maskwatch.errors import SourceError
@@ -19,19 +23,25 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SUMS: Final = ("people", "most", *(f"{name}_s" for name in VERDICTS), "compliance")
-EVENT_COLUMNS: Final = (*(field.name for field in fields(Event)), *_SUMS)
+EVENT_COLUMNS: Final = (*(field.name for field in fields(Event)), *_SUMS, "event_id")
 """Columns of the CSV file: an event's values, then an aggregate's; each row fills its own."""
+_TAIL_BYTES = 2**20
+"""How far back an appended file is read: more than the largest batch that can have been cut off."""
 
 
 class _Lines(ABC):
-    """A text file that is opened on entry and flushed line by line: what was written is there."""
+    """A text file that holds whole lines only: a write that fails, or was killed, leaves nothing of it."""
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
         self._path = path
+        self._end = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            mode = "a" if append else "w"
-            self._file: IO[str] = path.open(mode, encoding="utf-8", newline="", buffering=1)
+            mode: Literal["wb", "r+b", "w+b"] = "wb"
+            if append:
+                mode = "r+b" if path.exists() else "w+b"
+            self._file = path.open(mode, buffering=0)
+            self._end = self._mended_end() if append else 0
         except OSError as error:
             raise self._failure(error) from error
 
@@ -45,25 +55,86 @@ class _Lines(ABC):
 
     def write(self, event: Happening) -> None:
         """Add one event."""
-        self.write_values(event.to_dict())
+        self.write_values([event.to_dict()])
+
+    def write_values(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Add events that are dicts already: all of them, or none.
+
+        Raises:
+            SourceError: the file cannot be written.
+        """
+        self._write("".join(map(self._line, rows)))
 
     @abstractmethod
-    def write_values(self, values: dict[str, Any]) -> None:
-        """Add one event that is a dict already."""
+    def _line(self, values: dict[str, Any]) -> str:
+        """One event as one line."""
+
+    def stored_ids(self) -> set[str]:
+        """The `event_id`s of the last lines, by which a batch that was stored before is known again."""
+        try:
+            self._file.seek(max(0, self._end - _TAIL_BYTES))
+            tail = self._file.read(self._end - self._file.tell())
+        except OSError as error:
+            raise self._failure(error) from error
+        return set(self._ids(tail.decode("utf-8", "replace")))
+
+    @abstractmethod
+    def _ids(self, tail: str) -> Iterable[str]:
+        """The ids in the last part of the file, which may begin within a line."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the path still leads to the file that is written, and not to one that replaced it."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def sync(self) -> None:
+        """Wait until all lines are on the disk."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a pipe or a terminal has no disk
+                raise self._failure(error) from error
 
     def close(self) -> None:
         """Release the file."""
         self._file.close()
 
     def _write(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
         try:
-            self._file.write(text)
+            done = 0
+            while done < len(data):
+                done += self._file.write(data[done:]) or 0
         except OSError as error:
+            self._cut(self._end)
             raise self._failure(error) from error
+        self._end += len(data)
+
+    def _mended_end(self) -> int:
+        """Where the last whole line ends; what a kill left behind it is cut off."""
+        size = self._file.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL_BYTES)
+        self._file.seek(start)
+        cut = self._file.read(size - start).rfind(b"\n") + 1
+        end = start + cut if cut or not start else size
+        if end < size:
+            self._cut(end)
+        self._file.seek(end)
+        return end
+
+    def _cut(self, size: int) -> None:
+        try:
+            self._file.truncate(size)
+            self._file.seek(size)
+        except OSError:
+            return  # a pipe, or a disk that is gone: there is nothing to take back
 
     def _failure(self, error: OSError) -> SourceError:
         reason = error.strerror or type(error).__name__
-        return SourceError(f"{self._path}: cannot be written ({reason}); choose another file")
+        return SourceError(f"{self._path}: cannot be written ({reason}); free space or choose another file")
 
 
 class JsonLines(_Lines):
@@ -76,9 +147,8 @@ class JsonLines(_Lines):
     def write_frame(self, source_id: str, index: int, pts_s: float, detections: Detections) -> None:
         """One frame and its faces."""
         faces = detections.to_dicts()
-        self._dump(
-            "frame", {"source_id": source_id, "index": index, "pts_s": round(pts_s, 6), "faces": faces}
-        )
+        values = {"source_id": source_id, "index": index, "pts_s": round(pts_s, 6), "faces": faces}
+        self._write(_json_line("frame", values))
 
     def write_track(self, event: Event) -> None:
         """One person's visit, from its `end` event."""
@@ -86,37 +156,53 @@ class JsonLines(_Lines):
         for name in ("kind", "rule", "message"):
             del content[name]
         content["end_s"] = content.pop("at_s")
-        self._dump("track", content)
+        self._write(_json_line("track", content))
 
-    def write_values(self, values: dict[str, Any]) -> None:
-        """One event, of type "event"."""
-        self._dump("event", values)
+    def _line(self, values: dict[str, Any]) -> str:
+        return _json_line("event", values)
 
-    def _dump(self, kind: str, content: dict[str, Any]) -> None:
-        self._write(json.dumps({"type": kind, **content}, ensure_ascii=False) + "\n")
+    def _ids(self, tail: str) -> Iterable[str]:
+        for line in tail.splitlines():
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found, dict) and isinstance(found.get("event_id"), str):
+                yield found["event_id"]
 
 
 class CsvEvents(_Lines):
     """Events as CSV; see `EVENT_COLUMNS`.
 
     Raises:
-        SourceError: the file cannot be written.
+        SourceError: the file cannot be written, or has other columns.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
         """Write to `path`; `append` goes on with a file that has rows already."""
-        fresh = not (append and path.is_file() and path.stat().st_size)
         super().__init__(path, append=append)
-        self._rows = csv.DictWriter(self._file, EVENT_COLUMNS, restval="", lineterminator="\n")
-        if fresh:
-            self._rows.writeheader()
+        header = ",".join(EVENT_COLUMNS) + "\n"
+        if not self._end:
+            self._write(header)
+            return
+        self._file.seek(0)
+        is_ours = self._file.read(len(header)) == header.encode()
+        self._file.seek(self._end)
+        if not is_ours:
+            self.close()
+            raise SourceError(f"{path}: its columns are those of another table; name another file")
 
-    def write_values(self, values: dict[str, Any]) -> None:
-        """One event as one row."""
-        try:
-            self._rows.writerow(values)
-        except OSError as error:
-            raise self._failure(error) from error
+    def _line(self, values: dict[str, Any]) -> str:
+        line = io.StringIO(newline="")
+        csv.DictWriter(line, EVENT_COLUMNS, restval="", lineterminator="\n").writerow(values)
+        return line.getvalue()
+
+    def _ids(self, tail: str) -> Iterable[str]:
+        return (line.rpartition(",")[2] for line in tail.splitlines())
+
+
+def _json_line(kind: str, content: dict[str, Any]) -> str:
+    return json.dumps({"type": kind, **content}, ensure_ascii=False) + "\n"
 
 
 def open_events(path: Path, *, append: bool = False) -> JsonLines | CsvEvents:

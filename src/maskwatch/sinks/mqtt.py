@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 COUNTS = ("people", *VERDICTS)
 SHOW_EVERY_S = 1.0
 ANSWER_WITHIN_S = 5.0
+LONGEST_PREFIX = 200
 
 
 class Mqtt:
@@ -49,14 +50,19 @@ class Mqtt:
         except ImportError as error:
             raise MissingExtraError.for_extra("MQTT", "paho-mqtt", "sinks") from error
         self.name = redact(url)
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
+            (parts.hostname or "").encode("idna")
             host, port = parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         except ValueError as error:
-            raise OptionError(f"{self.name}: {error}") from error
+            raise OptionError(f"{self.name}: no broker ({error}); write mqtt://HOST:1883/prefix") from error
         if not host:
             raise OptionError(f"{self.name}: no host; write mqtt://HOST:1883/prefix")
         self.prefix = parts.path.strip("/") or "maskwatch"
+        if re.search(r"[+#\x00-\x1f\x7f]", self.prefix) or len(self.prefix) > LONGEST_PREFIX:
+            raise OptionError(
+                f"{self.name}: a prefix holds no + and #, and at most {LONGEST_PREFIX} letters; write another"
+            )
         place = f"{self.prefix}/nodes/{slug_of(node)}" if node else self.prefix
         self._available = f"{place}/available"
         self._discovery_prefix = discovery_prefix

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from maskwatch.addresses import printable
 from maskwatch.errors import MissingExtraError, OptionError, SourceError
 from maskwatch.sinks.spool import SpooledEvent
 
 TOLD = {"alert", "lost", "back"}
 """Kinds of event that somebody is told of; visits are for tables."""
+
+
+def _silence(log: logging.Logger) -> None:
+    """Keep a library's log from standard error, where Python sends what nobody handles."""
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    log.propagate = False
 
 
 class Notifier:
@@ -25,7 +34,9 @@ class Notifier:
             import apprise
         except ImportError as error:
             raise MissingExtraError.for_extra("a notification", "apprise", "notify") from error
-        self.name = f"{url.partition(':')[0]} notification"  # anything in such an address may be a secret
+        # anything in such an address may be a secret, and apprise logs addresses that it does not know
+        self.name = f"{printable(url.partition(':')[0])[:20]} notification"
+        _silence(logging.getLogger("apprise"))
         self._apprise = apprise.Apprise()
         if not self._apprise.add(url):
             raise OptionError(f"{self.name}: apprise does not know this address; see its list of services")

@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from maskwatch.addresses import redact
-from maskwatch.errors import OptionError
-from maskwatch.sinks.lines import open_events
+from maskwatch.addresses import printable, redact, scheme_of
+from maskwatch.errors import OptionError, SourceError
+from maskwatch.sinks.lines import CsvEvents, JsonLines, open_events
 from maskwatch.sinks.spool import SpooledEvent
 
 SECRET_VARIABLE = "MASKWATCH_WEBHOOK_SECRET"  # noqa: S105 — the name of a variable, no secret
@@ -36,25 +35,48 @@ class Receiver(Protocol):
 
 
 class EventFile:
-    """Appends events to a JSON Lines or CSV file; opened anew after an error, as disks fill and empty."""
+    """Appends events to a JSON Lines or CSV file, each once, however often it is sent.
+
+    Opened anew after an error and when somebody moved the file away, as disks fill and logs rotate.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = printable(str(path))
         self._path = path
-        self._lines = open_events(path, append=True)
+        self._lines: JsonLines | CsvEvents | None = None
+        self._stored: set[str] = set()
+        self._opened()
 
     def send(self, events: Sequence[SpooledEvent]) -> None:
-        """Write one line an event.
+        """Write one line an event; all of them, or none.
 
         Raises:
             SourceError: the file cannot be written.
         """
-        for event in events:
-            self._lines.write_values(dict(event.values))
+        try:
+            lines = self._opened()
+            fresh = [event for event in events if event.event_id not in self._stored]
+            lines.write_values({**event.values, "event_id": event.event_id} for event in fresh)
+            lines.sync()
+        except SourceError:
+            self.close()
+            raise
+        self._stored = {event.event_id for event in events}  # the last batch alone can come again
 
     def close(self) -> None:
         """Release the file."""
-        self._lines.close()
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def _opened(self) -> JsonLines | CsvEvents:
+        """The file, ready to be written."""
+        if self._lines is not None and not self._lines.is_current:
+            self.close()
+        if self._lines is None:
+            self._lines = open_events(self._path, append=True)
+            self._stored = self._lines.stored_ids()
+        return self._lines
 
 
 def open_receiver(address: str, *, keep_days: float | None = None, node: str = "") -> Receiver:
@@ -70,7 +92,7 @@ def open_receiver(address: str, *, keep_days: float | None = None, node: str = "
         MissingExtraError: the library it needs is not installed.
         SourceError: the file cannot be opened.
     """
-    scheme = urlsplit(address).scheme.lower() if ":" in address else ""
+    scheme = scheme_of(address)
     if scheme in ("mqtt", "mqtts"):
         from maskwatch.sinks.mqtt import Mqtt
 

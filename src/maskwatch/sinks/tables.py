@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from maskwatch.addresses import printable
 from maskwatch.detections import Detections
-from maskwatch.errors import MaskwatchError, SourceError
+from maskwatch.errors import MaskwatchError
+from maskwatch.files import cannot_write, write_whole
 from maskwatch.labels import LABELS
 from maskwatch.summary import Summary
 
@@ -40,18 +42,16 @@ class _Table:
         trace: TracebackType | None,
     ) -> None:
         text = self._text()
-        if self._path == "-":
-            sys.stdout.write(text)
-            return
-        target = Path(self._path)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + ".partial")
-            partial.write_text(text, encoding="utf-8", newline="")
-            partial.replace(target)
+            if self._path == "-":
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            else:
+                write_whole(Path(self._path), text, sync=True)
+        except BrokenPipeError:
+            raise
         except OSError as reason:
-            what = reason.strerror or type(reason).__name__
-            raise SourceError(f"{target}: cannot be written ({what}); choose another file") from reason
+            raise cannot_write(Path("standard output"), reason) from reason
 
     def _text(self) -> str:
         raise NotImplementedError
@@ -94,11 +94,17 @@ class CsvFile(_Table):
     def write(self, path: Path, detections: Detections, error: MaskwatchError | None = None) -> None:
         """Add one picture."""
         if error is not None:
-            self._rows.writerow({"path": str(path), "error": str(error)})
+            self._rows.writerow({"path": _cell(path), "error": str(error)})
         for number, face in enumerate(detections.to_dicts()):
-            row = {"path": str(path), "face": number, **face["box"], **face["label_scores"]}
+            row = {"path": _cell(path), "face": number, **face["box"], **face["label_scores"]}
             row.update({name: face[name] for name in ("label", "verdict", "score")})
             self._rows.writerow(row)
 
     def _text(self) -> str:
         return self._buffer.getvalue()
+
+
+def _cell(path: Path) -> str:
+    """A path that no spreadsheet takes for a formula: `./` in front leaves it the same path."""
+    text = printable(str(path))
+    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -7,6 +7,9 @@ sound of the original, into the final file with its index in front (fast start).
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +22,9 @@ import av.filter
 import numpy as np
 
 from maskwatch.errors import OptionError, SourceError
+from maskwatch.files import replacing
 from maskwatch.frames import Image
+from maskwatch.media import open_media, open_output
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -113,9 +118,9 @@ class VideoWriter:
             if self._is_gif:
                 self._part.replace(self.path)
                 return
-            finished = self.path.with_name(f"{self.path.stem}.finishing{self.path.suffix}")
-            self._finish(finished)
-            finished.replace(self.path)
+            _check_room_for(self._part)
+            with replacing(self.path, ending=f".partial{self.path.suffix}") as finished:
+                self._finish(finished)
             self._part.unlink()
         except (av.error.FFmpegError, OSError) as error:
             raise self._failure(error) from error
@@ -126,19 +131,23 @@ class VideoWriter:
             f"{self.path}: cannot be written ({reason}); what was done so far is in {self._part}"
         )
 
+    @property
+    def part(self) -> Path:
+        """The growing file, which stays where the final one could not be made."""
+        return self._part
+
     def _open(self, width: int, height: int) -> None:
         """Open the growing file once the first frame tells the size."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self._is_gif:
-            self._container = av.open(str(self._part), "w", format="gif")
+            self._container = open_output(self._part, format="gif")
             self._stream = self._container.add_stream("gif", rate=min(self._rate, Fraction(50)))
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "pal8"
             self._stream.time_base = self._stream.codec_context.time_base = self._time_base
             self._palette = _palette_filter(width, height, self._time_base)
             return
         flags = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
-        growing = {"movflags": flags, "flush_packets": "1"}
-        self._container = av.open(str(self._part), "w", format="mp4", options=growing)
+        self._container = open_output(self._part, format="mp4", movflags=flags, flush_packets="1")
         self._stream = self._container.add_stream("libx264", rate=self._rate)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
@@ -152,8 +161,8 @@ class VideoWriter:
         kind = "matroska" if target.suffix.lower() == ".mkv" else "mp4"
         front = {} if kind == "matroska" else {"movflags": "faststart"}
         with (
-            av.open(str(self._part)) as pictures,
-            av.open(str(target), "w", format=kind, container_options=front) as out,
+            open_media(self._part) as pictures,
+            open_output(target, format=kind, **front) as out,
         ):
             source = pictures.streams.video[0]
             stream = out.add_stream_from_template(source)
@@ -202,8 +211,8 @@ class _Sound:
         if path is None:
             return None
         try:
-            container = av.open(str(path), metadata_errors="replace")
-        except (av.error.FFmpegError, OSError):
+            container = open_media(path)
+        except (av.error.FFmpegError, OSError, ValueError):
             return None
         if not container.streams.audio:
             container.close()
@@ -253,6 +262,12 @@ class _Sound:
             self._encode(None)
             self._out.mux(self._stream.encode(None))
         self._container.close()
+
+
+def _check_room_for(part: Path) -> None:
+    """Finishing copies the file: where there is no room for two, one that plays is left as it is."""
+    if shutil.disk_usage(part.parent).free < part.stat().st_size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _even(image: Image) -> Image:

@@ -8,8 +8,8 @@ import json
 import time
 from collections.abc import Sequence
 
-from maskwatch.addresses import redact
-from maskwatch.errors import MissingExtraError, RejectedError, SourceError
+from maskwatch.addresses import origin_of
+from maskwatch.errors import MissingExtraError, OptionError, RejectedError, SourceError
 from maskwatch.sinks.spool import SpooledEvent
 
 NEVER_ACCEPTED = {400, 413, 415, 422}
@@ -25,6 +25,7 @@ class Webhook:
 
     Raises:
         MissingExtraError: httpx is not installed.
+        OptionError: the address is none.
     """
 
     def __init__(self, url: str, *, secret: str = "", timeout_s: float = 5.0) -> None:
@@ -32,8 +33,13 @@ class Webhook:
             import httpx
         except ImportError as error:
             raise MissingExtraError.for_extra("a webhook", "httpx", "sinks") from error
-        self.name = redact(url)
+        self.name = origin_of(url)
         self._url, self._secret = url, secret
+        try:
+            if not httpx.URL(url).host:
+                raise OptionError(f"{self.name}: no host; write https://HOST/PATH")
+        except httpx.InvalidURL as error:
+            raise OptionError(f"{self.name}: no web address ({error}); write https://HOST/PATH") from error
         self._client = httpx.Client(timeout=timeout_s, headers={"User-Agent": "maskwatch"})
 
     def send(self, events: Sequence[SpooledEvent]) -> None:
@@ -51,7 +57,9 @@ class Webhook:
         if self._secret:
             headers["X-Maskwatch-Signature"] = sign(body, headers["X-Maskwatch-Timestamp"], self._secret)
         try:
-            status = self._client.post(self._url, content=body, headers=headers).status_code
+            # what it answers beside the status is not read: it may be endless
+            with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
+                status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SourceError(f"{self.name}: cannot be reached ({type(error).__name__})") from error
         if status in NEVER_ACCEPTED:

@@ -6,6 +6,7 @@ whenever that changes. A camera that is lost says so; it never passes for one th
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -13,15 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 import av
 import av.error
 
-from maskwatch.addresses import redact
+from maskwatch.addresses import printable, redact, scheme_of
 from maskwatch.errors import OptionError
 from maskwatch.frames import Frame
-from maskwatch.sources.video import ffmpeg_reason, upright
+from maskwatch.media import LIMITS, limit_decoder, open_media
+from maskwatch.sources.video import ffmpeg_reason, right_angle, upright
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -91,7 +92,7 @@ class Shot:
 
     def to_frame(self) -> Frame:
         """The upright RGB picture, at the time it arrived (s since the camera's start)."""
-        rotation = round(self.decoded.rotation / 90) * 90 % 360
+        rotation = right_angle(self.decoded.rotation)
         return Frame(upright(self.decoded, rotation), self.index, self.captured_s, self.source_id)
 
 
@@ -107,7 +108,7 @@ class Camera:
         self.options = options or CameraOptions()
         self._uri = uri
         self._address, self._format, self._is_file = _address_of(uri)
-        self.name = name or redact(uri)
+        self.name = printable(name) if name else redact(uri)
         self.started_wall = time.time()
         self._started = time.monotonic()
         self._stopped = threading.Event()
@@ -174,7 +175,7 @@ class Camera:
             if not container.streams.video:
                 raise ValueError("it sends no video")
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO" if self._is_file else "SLICE"  # frame threads would add delay
+            limit_decoder(stream, threads="AUTO" if self._is_file else "SLICE")  # frame threads add delay
             began: float | None = None
             for frame in self._decoded(container, stream):
                 if self._is_file and frame.time is not None:
@@ -197,13 +198,15 @@ class Camera:
                     yield frame
 
     def _open(self) -> InputContainer:
-        options = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": _LOOK_US}
+        if self._is_file:
+            return open_media(Path(self._address))
+        options = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": _LOOK_US, **LIMITS}
         if self._address.startswith("rtsp"):
             options["rtsp_transport"] = "tcp"
         return av.open(
             self._address,
             format=self._format,
-            options={} if self._is_file else options,
+            options=options,
             timeout=(self.options.open_timeout_s, self.options.read_timeout_s),
             metadata_errors="replace",
         )
@@ -237,10 +240,9 @@ def _address_of(uri: str) -> tuple[str, str | None, bool]:
         return uri, "video4linux2", False
     if uri.startswith("video="):
         return uri, "dshow", False
-    scheme = urlsplit(uri).scheme.lower()
-    if scheme in SCHEMES:
+    if scheme_of(uri) in SCHEMES:
         return uri, None, False
-    if Path(uri).is_file():
+    if os.path.isfile(uri):  # noqa: PTH113 — pathlib raises for names that no file can have
         return uri, None, True
     raise OptionError(
         f"{redact(uri)}: no camera number, /dev/video device, existing file or URL "

@@ -14,13 +14,19 @@ import av
 import av.error
 import numpy as np
 
+from maskwatch.addresses import printable
 from maskwatch.errors import OptionError, SourceError
 from maskwatch.frames import Frame, Image
+from maskwatch.media import limit_decoder, open_media
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_DAMAGED_IN_A_ROW = 200
+LONGEST_GAP_S = 3600.0
+"""A longer way from frame to frame is a clock that was set, not a pause."""
+LONGEST_STEP_BACK_S = 1.0
+"""A step back by less is disorder among neighbours; by more, a clock that was set."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,20 @@ class VideoFile:
         self.damaged = 0
         self._start_s, self._end_s = start_s or 0.0, end_s
         try:
-            self._container = av.open(str(path), metadata_errors="replace")
+            self._container = open_media(path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{path}: cannot be opened as a video ({ffmpeg_reason(error)})") from error
+            foreign = isinstance(error, av.error.ArgumentError)  # so FFmpeg calls a format outside its list
+            reason = "no video format that is read" if foreign else ffmpeg_reason(error)
+            raise SourceError(f"{path}: cannot be opened as a video ({reason}); check the file") from error
         if not self._container.streams.video:
             self._container.close()
             raise SourceError(f"{path}: holds no video stream; `maskwatch image` reads pictures")
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        try:
+            limit_decoder(self._stream)
+        except ValueError as error:
+            self._container.close()
+            raise SourceError(f"{path}: cannot be decoded ({error}); convert it first") from error
         self.info = self._look_at_first_frame()
 
     def __enter__(self) -> Self:
@@ -94,23 +106,16 @@ class VideoFile:
     def __iter__(self) -> Iterator[Frame]:
         """All frames, in order of time; may be iterated once more after the end."""
         info = self.info
-        start = info.origin_s
-        self._seek(start)
-        index, last_pts_s = 0, -math.inf
-        step_s = float(1 / info.rate)
-        for decoded in self._decoded():
-            time_s: float | None = decoded.time  # None for streams without timestamps
-            pts_s = last_pts_s + step_s if time_s is None else time_s - start
-            if pts_s == -math.inf:
-                pts_s = 0.0
+        clock = _Clock(info, self._start_s)
+        index, name = 0, printable(str(self.path))
+        for decoded in self._decoded_from_start():
+            pts_s = clock.read(decoded.time)
             if pts_s < -float(info.time_base) / 2:
                 continue  # before --start, from the key frame on
             if self._end_s is not None and pts_s >= self._end_s - self._start_s:
                 break
-            if pts_s <= last_pts_s:  # a clock that stands or jumps back must not reorder frames
-                pts_s = last_pts_s + float(info.time_base)
-            yield Frame(upright(decoded, info.rotation), index, max(pts_s, 0.0), str(self.path))
-            index, last_pts_s = index + 1, pts_s
+            yield Frame(upright(decoded, info.rotation), index, max(pts_s, 0.0), name)
+            index += 1
 
     def _look_at_first_frame(self) -> VideoInfo:
         """Decode one frame: only it tells rotation and size for sure."""
@@ -133,7 +138,7 @@ class VideoFile:
         frames = stream.frames if whole and stream.frames else None
         if frames is None and duration_s is not None:
             frames = max(1, round(duration_s * rate))
-        rotation = int(round(first.rotation / 90.0) * 90) % 360
+        rotation = right_angle(first.rotation)
         size = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
         return VideoInfo(
             size_wh=size,
@@ -146,15 +151,29 @@ class VideoFile:
             codec=stream.codec_context.name,
         )
 
-    def _seek(self, time_s: float) -> None:
-        """Go to the key frame at or before `time_s`; a stream that cannot is opened anew."""
-        try:
-            self._container.seek(int((time_s - 1e-3) * av.time_base), backward=True)
-        except (av.error.FFmpegError, OSError):
-            self._container.close()
-            self._container = av.open(str(self.path), metadata_errors="replace")
-            self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
+    def _decoded_from_start(self) -> Iterator[av.VideoFrame]:
+        """Frames from `start_s`, or a little before, on.
+
+        Some containers cannot seek, or land behind the place: then all is decoded from the beginning.
+        """
+        if self._start_s > 0:
+            wanted_s = self.info.origin_s
+            try:
+                self._container.seek(int((wanted_s - 1e-3) * av.time_base), backward=True)
+                frames = self._decoded()
+                first = next(frames, None)
+            except (av.error.FFmpegError, OSError):
+                first = None
+            time_s: float | None = None if first is None else first.time
+            if first is not None and time_s is not None and time_s <= wanted_s:
+                yield first
+                yield from frames
+                return
+        self._container.close()
+        self._container = open_media(self.path)
+        self._stream = self._container.streams.video[0]
+        limit_decoder(self._stream)
+        yield from self._decoded()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames as FFmpeg gives them; damaged packets are counted and passed over."""
@@ -174,6 +193,47 @@ class VideoFile:
                 in_a_row += 1
 
 
+class _Clock:
+    """Times of frames that always go on, by steps that a recording can have.
+
+    Streams without times get those of their rate. A clock that was set in the recording, forwards or
+    backwards, goes on as if it had not been.
+    """
+
+    def __init__(self, info: VideoInfo, start_s: float) -> None:
+        self._tick_s, self._step_s = float(info.time_base), float(1 / info.rate)
+        self._origin_s, self._start_s = info.origin_s, start_s
+        self._last_s: float | None = None
+
+    def read(self, time_s: float | None) -> float:
+        """Seconds since the start, for a frame at `time_s` in the file."""
+        last_s = self._last_s
+        if last_s is None:
+            first_s = 0.0 if time_s is None else time_s - self._origin_s
+            is_set = (
+                not math.isfinite(first_s)
+                or first_s > LONGEST_GAP_S
+                or first_s < -self._start_s - LONGEST_GAP_S
+            )
+            self._last_s = -self._start_s if is_set else first_s
+            if is_set and time_s is not None and math.isfinite(time_s):
+                self._origin_s = time_s + self._start_s
+            return self._last_s
+        now_s = last_s + self._step_s if time_s is None else time_s - self._origin_s
+        if not math.isfinite(now_s):
+            now_s = last_s + self._step_s
+        elif now_s - last_s > LONGEST_GAP_S or last_s - now_s > LONGEST_STEP_BACK_S:
+            self._origin_s += now_s - last_s - self._step_s
+            now_s = last_s + self._step_s
+        self._last_s = now_s if now_s > last_s else last_s + self._tick_s
+        return self._last_s
+
+
+def right_angle(degrees: float) -> int:
+    """The nearest multiple of 90, 0 to 270; what is no number turns nothing."""
+    return round(degrees / 90) * 90 % 360 if math.isfinite(degrees) else 0
+
+
 def upright(frame: av.VideoFrame, rotation: int) -> Image:
     """RGB (h, w, 3) of a decoded frame, turned counter-clockwise by `rotation` degrees."""
     image: Image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
@@ -183,4 +243,4 @@ def upright(frame: av.VideoFrame, rotation: int) -> Image:
 def ffmpeg_reason(error: BaseException) -> str:
     """FFmpeg's words without its error number and path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.split(": '", maxsplit=1)[0]
+    return printable(str(text).split(": '", maxsplit=1)[0])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from maskwatch.errors import TrainingError
+from maskwatch.files import saving
 from maskwatch.training.config import TrainConfig
 
 
@@ -29,12 +30,10 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write to `path`, through a neighbour that is renamed when whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content["config"] = dataclasses.asdict(self.config)
-        torch.save(content, partial)
-        partial.replace(path)
+        with saving(path, sync=True) as partial:
+            torch.save(content, partial)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskwatch.errors import OptionError
+from maskwatch.files import LARGEST_SETTINGS_BYTES, read_json
 
 LARGEST_STRIDE = 32
+LARGEST_NUMBER = 1e12
 YUNET_CHANNELS = 64
 LARGEST_NATIVE_PX = 640.0
 """Larger faces are left to the exported model's second look, at a quarter of the picture's sides."""
@@ -154,19 +156,42 @@ class TrainConfig:
             OptionError: it cannot be read, or a key is unknown.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path, LARGEST_SETTINGS_BYTES)
         except (OSError, ValueError) as error:
-            raise OptionError(f"{path}: no configuration in JSON ({error})") from error
+            raise OptionError(f"{path}: no configuration in JSON ({error}); check it") from error
         if not isinstance(values, dict):
             raise OptionError(f"{path}: a configuration is a JSON object of names and values")
         return cls.from_dict(values)
 
 
-def _from_dict(kind: type[Any], values: dict[str, Any], prefix: str) -> Any:
+def _from_dict(kind: type[Any], values: Any, prefix: str) -> Any:
+    if isinstance(values, kind):
+        return values
+    if not isinstance(values, dict):
+        raise OptionError(f"training option {prefix.rstrip('.')} holds names and values, not {values!r}")
     known = {entry.name for entry in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         names = ", ".join(prefix + name for name in unknown)
         raise OptionError(f"unknown training option {names}; known are {', '.join(sorted(known))}")
+    usual = kind()
+    for name, value in values.items():
+        if not _is_like(value, getattr(usual, name)):
+            raise OptionError(f"training option {prefix}{name} cannot be {value!r}; see configs/README.md")
     listed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return kind(**listed)
+
+
+def _is_like(value: Any, usual: Any) -> bool:
+    """Whether a value from a file is of the default's type, and all numbers in it can be reckoned with."""
+    if isinstance(usual, bool) or isinstance(value, bool):
+        return isinstance(usual, bool) and isinstance(value, bool)
+    if isinstance(usual, int | float):
+        kinds = (int, float) if isinstance(usual, float) else int
+        return isinstance(value, kinds) and abs(value) < LARGEST_NUMBER
+    if isinstance(usual, tuple):
+        parts = usual or ("",)
+        return isinstance(value, list | tuple) and all(_is_like(one, parts[0]) for one in value)
+    if isinstance(usual, dict):
+        return isinstance(value, dict) and all(_is_like(one, 1.0) for one in value.values())
+    return isinstance(value, type(usual))

@@ -7,7 +7,6 @@ a face one is added. "moved", another box, replaces one that does not fit the fa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwatch import boxes
-from maskwatch.datasets import LabelledImage, label_index
+from maskwatch.datasets import LabelledImage, check_boxes, label_index
 from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError
+from maskwatch.files import LARGEST_TEXT_BYTES, read_json
 from maskwatch.labels import WITHOUT_MASK
 
 SAME_FACE_IOU = 0.6
@@ -52,9 +52,9 @@ def read_corrections(path: Path) -> Corrections:
         DatasetError: it cannot be read, or an entry is none.
     """
     try:
-        content: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, list[dict[str, Any]]] = read_json(path, LARGEST_TEXT_BYTES)
         return {name: [_correction(entry) for entry in entries] for name, entries in content.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"
         raise DatasetError(f"{path}: no file of corrections ({what}); see configs/README.md") from error
 
@@ -70,7 +70,9 @@ def _correction(entry: dict[str, Any]) -> Correction:
 def _xyxy(bbox: Sequence[float]) -> npt.NDArray[np.float32]:
     if len(bbox) != 4:
         raise ValueError(f"bbox {bbox} has not four numbers")
-    return boxes.from_xywh(np.array([bbox], np.float32))[0]
+    xywh = np.array([bbox], np.float32)
+    check_boxes(xywh)
+    return boxes.from_xywh(xywh)[0]
 
 
 def corrected(

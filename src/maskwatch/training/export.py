@@ -22,6 +22,7 @@ from onnx import helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
@@ -45,10 +46,7 @@ def export_onnx(
     model.doc_string = "Face detector with three mask labels; see metadata_props."
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)
+    write_whole(path, model.SerializeToString(), sync=True)
 
 
 def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from maskwatch.errors import MissingExtraError
+from maskwatch.files import saving
 
 
 def plot_run(curves: Path, holdout: Path, target: Path) -> None:
@@ -35,11 +36,13 @@ def plot_run(curves: Path, holdout: Path, target: Path) -> None:
         figures.legend()
     figures.set_ylabel("held-out AP at IoU 0.5")
     figures.set_xlabel("step")
-    figure.savefig(target, dpi=110)
+    with saving(target, ending=".partial.png") as partial:
+        figure.savefig(partial, dpi=110)
 
 
 def _columns(path: Path) -> dict[str, list[float]]:
     """A CSV file of numbers by column name."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+    whole = [row for row in rows if None not in row.values()]  # a kill may have cut off the last
+    return {name: [float(row[name]) for row in whole] for name in (rows[0] if rows else {})}

@@ -20,7 +20,10 @@ import numpy.typing as npt
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
-from maskwatch.errors import ModelError, TrainingError
+from maskwatch.errors import TrainingError
+from maskwatch.files import LARGEST_TEXT_BYTES, read_json, write_whole
+from maskwatch.onnx_session import read_model_file
+from maskwatch.opencv_faces import LARGEST_MODEL_BYTES, load_yunet
 from maskwatch.training.corrections import Corrections, corrected
 
 SURE_SCORE = 0.8
@@ -58,10 +61,8 @@ class FaceFinder:
         Raises:
             ModelError: OpenCV cannot load it.
         """
-        try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold, 0.3, 5000)
-        except cv2.error as error:
-            raise ModelError(f"{model}: OpenCV cannot load this face detector ({error})") from error
+        data = read_model_file(model, LARGEST_MODEL_BYTES)
+        self._net = load_yunet(data, str(model), score_threshold, overlap=0.3)
 
     def find(self, image_bgr: npt.NDArray[np.uint8]) -> FoundFaces:
         """Faces of a BGR picture (h, w, 3), best first; the finer look adds what the first missed."""
@@ -94,7 +95,7 @@ def find_all(
     Raises:
         TrainingError: a picture cannot be read.
     """
-    known: dict[str, list[list[float]]] = json.loads(cache.read_text()) if cache.is_file() else {}
+    known = _known(cache)
     missing = [image for image in images if image.path.name not in known]
     for image in missing if finder is not None else []:
         assert finder is not None
@@ -102,13 +103,23 @@ def find_all(
         table = np.concatenate([found.xyxy, found.score[:, None], found.landmarks.reshape(-1, 10)], axis=1)
         known[image.path.name] = np.round(table, 2).tolist()
     if missing and finder is not None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(known))
+        write_whole(cache, json.dumps(known))
     tables = {name: np.array(rows, dtype=np.float32).reshape(-1, 15) for name, rows in known.items()}
     return {
         name: FoundFaces(table[:, :4], table[:, 4], table[:, 5:].reshape(-1, 5, 2))
         for name, table in tables.items()
     }
+
+
+def _known(cache: Path) -> dict[str, list[list[float]]]:
+    """What the cache has: nothing where it is missing, or damaged, as all of it can be found again."""
+    try:
+        content = read_json(cache, LARGEST_TEXT_BYTES)
+        for rows in content.values():
+            np.array(rows, dtype=np.float32).reshape(-1, 15)
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        return {}
+    return dict(content)
 
 
 def read_bgr(path: Path) -> npt.NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
 from maskwatch.evaluate import Report, evaluate
+from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.calibration import Calibration, calibrate
@@ -97,7 +98,7 @@ def run(
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
     """
-    paths.config.write_text(config.to_json() + "\n", encoding="utf-8")
+    write_whole(paths.config, config.to_json() + "\n")
     images = [image for folder in data for image in read_coco(folder)]
     training, holdout = split_holdout(images, config.holdout_share)
     if not training:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskwatch.errors import MissingExtraError, TrainingError
+from maskwatch.errors import MissingExtraError, ModelError, TrainingError
+from maskwatch.files import check_ordinary
 from maskwatch.labels import LABELS
 from maskwatch.training.backbones import MobileNetBackbone
+from maskwatch.training.hdf5 import StoredArrays
 from maskwatch.training.network import MaskNet
 
 
@@ -33,19 +34,23 @@ def load_mobilenet(network: MaskNet, path: Path) -> int:
     taken = 0
     counts: dict[str, int] = {}
     try:
+        check_ordinary(path)
         with h5py.File(path, "r") as file:
+            arrays = StoredArrays(file)
             for module in [backbone.conv, backbone.norm, *backbone.stages.modules()]:
                 if not isinstance(module, nn.Conv2d | nn.BatchNorm2d):
                     continue
                 kind = "batch_normalization" if isinstance(module, nn.BatchNorm2d) else "conv2d"
                 kind = "depthwise_conv2d" if isinstance(module, nn.Conv2d) and module.groups > 1 else kind
                 number = counts[kind] = counts.get(kind, -1) + 1
-                values = file[f"layers/{kind}{f'_{number}' if number else ''}/vars"]
-                stored = [torch.from_numpy(np.asarray(values[str(i)])) for i in range(len(values))]
+                place = f"layers/{kind}{f'_{number}' if number else ''}/vars"
+                stored = [
+                    torch.from_numpy(arrays.read(f"{place}/{i}")) for i in range(len(arrays.names(place)))
+                ]
                 taken += _take_keras(module, stored)
         with torch.no_grad():
             backbone.conv.weight.copy_(backbone.conv.weight.flip(1))  # Keras knows RGB, we BGR
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (ModelError, OSError, KeyError, RuntimeError, ValueError, IndexError) as error:
         raise TrainingError(
             f"{path}: no weights of Keras' MobileNetV2 ({error}); pass mobilenet_v2_….weights.h5"
         ) from error

@@ -7,18 +7,19 @@ is one.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.codec import encode_image
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 ALERTS_KEPT = 50
 HISTORY_EVERY_S, HISTORY_KEPT = 2.0, 1800
 NEWS_EVERY_S = 0.25
+MOST_VIEWERS = 64
 SILENCE_S = 10.0
 """A viewer hears something at least this often, so that a dead connection is noticed."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FILES = {
     "/": ("live.html", "text/html; charset=utf-8"),
     "/live.js": ("live.js", "text/javascript; charset=utf-8"),
@@ -61,22 +63,31 @@ class LivePage:
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 8350, *, pictures: bool = True, blur: bool = False
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8350,
+        *,
+        pictures: bool = True,
+        blur: bool = False,
+        troubles: Sequence[Callable[[], str]] = (),
     ) -> None:
-        """Port 0 takes a free one; without `pictures` only numbers are shown."""
-        self._board = _Board(pictures=pictures, blur=blur)
+        """Port 0 takes a free one; without `pictures` only numbers are shown.
+
+        Each of `troubles` gives words about what is not stored now, or "".
+        """
+        self._board = _Board(pictures=pictures, blur=blur, troubles=troubles)
 
         class Handler(_Handler):
             board = self._board
-            checks_host = host in _LOOPBACK
+            checks_host = host in LOOPBACK
 
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
-        except OSError as error:
+            self._server = _Server((host, port), Handler)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no name of a machine"
             raise SourceError(
-                f"the page cannot be served at {host}:{port} ({error.strerror}); choose another --port"
+                f"the page cannot be served at {host}:{port} ({reason}); choose another --port"
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), daemon=True)
 
     @property
@@ -100,6 +111,33 @@ class LivePage:
     def show(self, step: LiveStep) -> None:
         """Take news of a camera; returns at once."""
         self._board.show(step)
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread a viewer, for at most `MOST_VIEWERS`; the next one is turned away at once."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._places = threading.BoundedSemaphore(MOST_VIEWERS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, if there is one left."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The thread of one viewer."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A viewer's broken request is no news for the operator's terminal."""
 
 
 class _Picture:
@@ -135,7 +173,8 @@ class _Picture:
 class _Board:
     """All that viewers can see, and who is waiting for news."""
 
-    def __init__(self, *, pictures: bool, blur: bool) -> None:
+    def __init__(self, *, pictures: bool, blur: bool, troubles: Sequence[Callable[[], str]]) -> None:
+        self._troubles = troubles
         self.shows_pictures = pictures
         self.is_open = True
         self._blur = blur
@@ -179,6 +218,7 @@ class _Board:
                 "cameras": list(self._cameras.values()),
                 "alerts": list(self._alerts),
                 "pictures": self.shows_pictures,
+                "troubles": [words for trouble in self._troubles if (words := trouble())],
                 "now": round(time.time(), 3),
             }
 
@@ -225,12 +265,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request; a viewer that goes away ends it."""
-        if self.checks_host and not self._is_for_us():
-            self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"open the page by its address, 127.0.0.1\n")
-            return
-        path = urlsplit(self.path).path
         try:
-            self._route(path)
+            if self.checks_host and not self._is_for_us():
+                self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"open the page by its address, 127.0.0.1\n")
+            else:
+                self._route(self.path.partition("?")[0].partition("#")[0])
         except (ConnectionError, TimeoutError):
             self.close_connection = True
 
@@ -254,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
         names = [camera["name"] for camera in self.board.state()["cameras"]]
         if not self.board.shows_pictures:
             self._answer(HTTPStatus.FORBIDDEN, b"this camera shows numbers only\n")
-        elif not number.isascii() or not number.isdigit() or int(number) >= len(names):
+        elif not (number.isascii() and number.isdigit() and len(number) < 5 and int(number) < len(names)):
             self._answer(HTTPStatus.NOT_FOUND, b"no such camera\n")
         else:
             parts = map(_as_part, self.board.pictures(names[int(number)]))
@@ -262,8 +301,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_us(self) -> bool:
         """Whether the page was asked for by a name of this machine (a guard against DNS rebinding)."""
-        host = urlsplit("//" + self.headers.get("Host", "")).hostname
-        return host in _LOOPBACK
+        host = re.sub(r":\d{1,5}$", "", self.headers.get("Host", "")).lower()
+        return host.strip("[]") in LOOPBACK
 
     def _answer_json(self, content: object) -> None:
         self._answer(HTTPStatus.OK, json.dumps(content).encode(), "application/json")
@@ -284,6 +323,12 @@ class _Handler(BaseHTTPRequestHandler):
         for part in parts:
             self.wfile.write(part)
             self.wfile.flush()
+
+    def send_error(self, code: int, *_: str | None) -> None:
+        """Answer what is no request of ours in plain words, with the headers of every answer."""
+        self.close_connection = True
+        with contextlib.suppress(OSError, ValueError):
+            self._answer(HTTPStatus(code), b"this page only answers GET\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
         """Keep the terminal for the status line."""

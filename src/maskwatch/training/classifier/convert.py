@@ -16,6 +16,7 @@ from onnx import helper
 
 from maskwatch.classifier_card import ClassifierCard
 from maskwatch.errors import ModelError
+from maskwatch.files import write_whole
 from maskwatch.training.classifier.keras_file import IDENTITIES, KerasFile, KerasLayer
 from maskwatch.training.graph import GraphBuilder, value
 
@@ -43,10 +44,7 @@ def write_onnx(model: onnx.ModelProto, card: ClassifierCard, path: Path) -> None
     model.doc_string = "Mask classifier for face crops; see metadata_props."
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)
+    write_whole(path, model.SerializeToString(), sync=True)
 
 
 class _Converter:

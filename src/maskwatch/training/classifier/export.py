@@ -20,6 +20,7 @@ from maskwatch.classifier import Classifier
 from maskwatch.classifier_card import DEFAULT_MARGIN, ClassifierCard
 from maskwatch.codec import read_picture
 from maskwatch.errors import MissingExtraError, ModelError, OptionError
+from maskwatch.files import write_whole
 from maskwatch.frames import Image
 from maskwatch.training.classifier.augment import resized
 from maskwatch.training.classifier.convert import INPUT_RANGES, build, write_onnx
@@ -184,8 +185,7 @@ def quantize(source: Path, target: Path, images: Sequence[Image]) -> None:
     helper.set_model_props(
         model, ClassifierCard(**{**asdict(card), "name": card.name + "-int8", "accuracy": None}).to_metadata()
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(model.SerializeToString())
+    write_whole(target, model.SerializeToString(), sync=True)
 
 
 def compare(path: Path, wanted: npt.NDArray[np.float32], images: Sequence[Image]) -> Exported:
@@ -222,12 +222,13 @@ def export_litert(
         pictures, answers = Path(folder) / "images.npy", Path(folder) / "answers.npy"
         np.save(pictures, np.stack(images).astype(np.float32) / 127.5 - 1)
         command = [sys.executable, "-m", "maskwatch.training.classifier.litert"]
-        arguments = [str(one) for one in (model, target, pictures, answers)]
-        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(folder) / "model.tflite"
+        arguments = [str(one) for one in (model, made, pictures, answers)]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
         if done.returncode == 3:
             raise MissingExtraError("LiteRT files need TensorFlow: pip install tensorflow")
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise ModelError(f"{model}: TensorFlow cannot convert it ({reason[0]}); export ONNX instead")
-        return _compared(target, np.load(answers), wanted)
+        write_whole(target, made.read_bytes(), sync=True)
+        return _compared(target, np.load(answers, allow_pickle=False), wanted)

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwatch.errors import MissingExtraError, ModelError
+from maskwatch.files import check_ordinary
+from maskwatch.training.hdf5 import DAMAGE, LARGEST_CONFIG_BYTES, StoredArrays
 
 LARGEST_BYTES = 2 * 2**30
 CONTAINERS: Final = frozenset({"Functional", "Model", "Sequential"})
@@ -109,6 +111,7 @@ def read_keras(path: Path) -> KerasFile:
             raise ModelError(
                 f"{path}: a folder (SavedModel) may hold code and is not read; save it as .keras or .h5"
             )
+        check_ordinary(path)
         if path.stat().st_size > LARGEST_BYTES:
             raise ModelError(f"{path}: larger than {LARGEST_BYTES:,} bytes; that is no classifier")
         if zipfile.is_zipfile(path):
@@ -117,6 +120,8 @@ def read_keras(path: Path) -> KerasFile:
             file = h5py.File(path, "r")
             if "model_config" not in file.attrs:
                 raise ModelError(f"{path}: weights without a layout; save the whole model (model.save)")
+            if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+                raise ModelError(f"{path}: its weights lie elsewhere, or nowhere; save the model again")
             layout, weights = json.loads(file.attrs["model_config"]), _legacy_weights(file["model_weights"])
         else:
             raise ModelError(f"{path}: neither a .keras nor an HDF5 file; save the model with Keras first")
@@ -124,7 +129,7 @@ def read_keras(path: Path) -> KerasFile:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelError(f"{path}: cannot be read ({reason}); check the path") from error
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         what = f"{type(error).__name__}: {error}"
         raise ModelError(f"{path}: a damaged Keras file ({what}); save the model again") from error
 
@@ -139,31 +144,36 @@ def _open_zip(path: Path) -> tuple[dict[str, Any], WeightSource]:
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BYTES:
             raise ModelError(f"{path}: unpacks to more than {LARGEST_BYTES:,} bytes; that is no classifier")
+        if archive.getinfo("config.json").file_size > LARGEST_CONFIG_BYTES:
+            raise ModelError(f"{path}: its layout is larger than {LARGEST_CONFIG_BYTES:,} bytes")
         layout = json.loads(archive.read("config.json"))
-        group = h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
+        arrays = StoredArrays(h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r"))
 
     def weights(trail: tuple[tuple[str, str], ...], config: dict[str, Any], kind: str) -> dict[str, Array]:
         place = "/".join(f"layers/{by_class}" for by_class, _ in trail) + "/vars"
         names = _variable_names(kind, config)
-        return {name: _array(group, f"{place}/{index}") for index, name in enumerate(names)}
+        return {name: arrays.read(f"{place}/{index}") for index, name in enumerate(names)}
 
     return layout, weights
 
 
 def _legacy_weights(group: Any) -> WeightSource:
     """Weights of an HDF5 file: each outermost layer lists all that lie below it by name."""
+    arrays = StoredArrays(group)
 
     def weights(trail: tuple[tuple[str, str], ...], config: dict[str, Any], kind: str) -> dict[str, Array]:
         names = _variable_names(kind, config)
         if not names:
             return {}
-        outer = group[trail[0][1]]
+        outer_name = trail[0][1]
+        arrays.names(outer_name)  # refuses a link that leads elsewhere
+        outer = group[outer_name]
         listed = [_text(name) for name in outer.attrs["weight_names"]]
         found = {}
         for path in listed:
             *parents, variable = path.split(":")[0].split("/")
             if parents and parents[-1] == trail[-1][1]:
-                found[variable.removeprefix("depthwise_")] = _array(outer, path)
+                found[variable.removeprefix("depthwise_")] = arrays.read(f"{outer_name}/{path}")
         return {name: found[name] for name in names}
 
     return weights
@@ -181,26 +191,6 @@ def _variable_names(kind: str, config: dict[str, Any]) -> list[str]:
 
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def _array(group: Any, place: str) -> Array:
-    """A stored array; links into other files are not followed.
-
-    Raises:
-        ModelError: the data lie outside the file.
-    """
-    import h5py
-
-    at = group
-    for part in place.split("/"):
-        if not isinstance(at.get(part, getlink=True), h5py.HardLink):
-            raise ModelError(
-                f"weights {place}: a link that leads elsewhere, or nothing; save the model again"
-            )
-        at = at[part]
-    if not isinstance(at, h5py.Dataset) or at.external or at.is_virtual:
-        raise ModelError(f"weights {place}: stored outside the file; save the model again")
-    return np.asarray(at, dtype=np.float32)
 
 
 def _model(path: Path, layout: dict[str, Any], weights: WeightSource) -> KerasFile:

@@ -31,7 +31,7 @@ def main(model: Path, target: Path, images: Path, answers: Path) -> int:
     given = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
     rows = []
-    for image in np.load(images):
+    for image in np.load(images, allow_pickle=False):
         interpreter.set_tensor(given, image[None])
         interpreter.invoke()
         rows.append(interpreter.get_tensor(result)[0])

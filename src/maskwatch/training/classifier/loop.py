@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwatch.errors import TrainingError
+from maskwatch.files import LARGEST_TEXT_BYTES, read_json, saving, write_whole
 from maskwatch.training.classifier.config import ClassifierConfig
 from maskwatch.training.classifier.features import Features
 from maskwatch.training.classifier.network import load_keras, make_head
+from maskwatch.training.hdf5 import check_state_file
 
 Classes = npt.NDArray[np.int64]
 
@@ -65,7 +67,6 @@ def train_head(
     Raises:
         TrainingError: the folder holds another run, or the loss is no number any more.
     """
-    keras = load_keras()
     head, history = _resume(folder, key)
     if head is None:
         classes = len(data.weights)
@@ -98,7 +99,7 @@ def train_head(
         _keep(folder, key, head, history)
         report(epoch)
     if config.patience and (folder / "best.keras").is_file():
-        head = keras.models.load_model(folder / "best.keras", compile=False)
+        head = _load(folder / "best.keras", compile=False)
     return head, history
 
 
@@ -113,12 +114,12 @@ def _is_over(history: list[Epoch], patience: int) -> bool:
 def _keep(folder: Path, key: str, head: Any, history: list[Epoch]) -> None:
     """Write head and history so that a crash leaves the old pair or the new one."""
     last = min(history, key=lambda epoch: epoch.val_loss)
-    if last is history[-1]:
-        head.save(folder / "best.keras")
-    head.save(folder / f"head-{len(history)}.keras")
-    partial = folder / "state.partial"
-    partial.write_text(json.dumps({"key": key, "history": [asdict(epoch) for epoch in history]}))
-    partial.replace(folder / "state.json")
+    names = ["best.keras"] if last is history[-1] else []
+    for name in (*names, f"head-{len(history)}.keras"):
+        with saving(folder / name, sync=True, ending=".partial.keras") as partial:
+            head.save(partial)
+    content = {"key": key, "history": [asdict(epoch) for epoch in history]}
+    write_whole(folder / "state.json", json.dumps(content), sync=True)
     for old in folder.glob("head-*.keras"):
         if old.name != f"head-{len(history)}.keras":
             old.unlink()
@@ -129,7 +130,7 @@ def _resume(folder: Path, key: str) -> tuple[Any, list[Epoch]]:
     if not state.is_file():
         return None, []
     try:
-        content = json.loads(state.read_text())
+        content = read_json(state, LARGEST_TEXT_BYTES)
         history = [Epoch(**row) for row in content["history"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{state}: damaged ({error}); delete the folder and start again") from error
@@ -138,5 +139,10 @@ def _resume(folder: Path, key: str) -> tuple[Any, list[Epoch]]:
             f"{folder.parent}: holds a run with other pictures, options or weights; name another folder with "
             "--output, or delete it"
         )
-    keras = load_keras()
-    return keras.models.load_model(folder / f"head-{len(history)}.keras"), history
+    return _load(folder / f"head-{len(history)}.keras"), history
+
+
+def _load(path: Path, **options: bool) -> Any:
+    """One of this run's own files; whoever can write there must not run code by it."""
+    check_state_file(path)
+    return load_keras().models.load_model(path, safe_mode=True, **options)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch.errors import MissingExtraError, TrainingError
+from maskwatch.errors import MissingExtraError, ModelError, TrainingError
 from maskwatch.training.classifier.config import ClassifierConfig
 from maskwatch.training.classifier.keras_file import KerasFile, read_keras
+from maskwatch.training.hdf5 import check_weights_file
 
 LAST_BLOCK = 17
 """MobileNetV2's last convolution counts as a block of its own behind the 16 that have numbers."""
@@ -61,8 +62,9 @@ def make_backbone(config: ClassifierConfig, weights: str | Path | None) -> Any:
         if not Path(str(weights)).is_file():
             raise TrainingError(f"{weights}: no such file; --weights takes MobileNetV2 weights of Keras")
         try:
+            check_weights_file(Path(str(weights)))
             backbone.load_weights(str(weights))
-        except (ValueError, OSError, KeyError) as error:
+        except (ModelError, ValueError, OSError, KeyError) as error:
             reason = str(error).split("\n")[0]
             raise TrainingError(
                 f"{weights}: no weights of MobileNetV2 without top, width {config.alpha:g} ({reason}); "

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from maskwatch.class_folders import ClassFolders, contact_sheet
 from maskwatch.codec import encode_image, read_picture
 from maskwatch.errors import MissingExtraError
+from maskwatch.files import saving, write_whole
 from maskwatch.training.classifier.loop import Epoch
 
 SHOWN = 24
@@ -172,8 +173,8 @@ def plot(history: Sequence[Epoch], target: Path) -> None:
     axes.set(title="Training Loss and Accuracy", xlabel="Epoch #", ylabel="Loss/Accuracy", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=110)
+    with saving(target, ending=f".partial{target.suffix or '.png'}") as partial:
+        figure.savefig(partial, dpi=110)
 
 
 def write_mistakes(
@@ -193,7 +194,7 @@ def write_mistakes(
         mark = "WRONG " if given[at] != true[at] else ""
         words = f"{data.classes[true[at]]}\n{mark}{data.classes[given[at]]} {probabilities[at].max():.0%}"
         shown.append((image, words))
-    target.write_bytes(encode_image(contact_sheet(shown), ".jpg"))
+    write_whole(target, encode_image(contact_sheet(shown), ".jpg"))
     return [
         {
             "path": str(data.pictures[int(rows[at])].path),
@@ -208,7 +209,7 @@ def write_mistakes(
 
 def write_split(data: ClassFolders, out: npt.NDArray[np.bool_], target: Path) -> None:
     """Which picture went where, as CSV."""
-    with target.open("w", newline="", encoding="utf-8") as file:
+    with saving(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "class", "part", "group", "sha256"])
         for picture, kept_out, group, digest in zip(

@@ -19,6 +19,7 @@ from maskwatch._version import __version__
 from maskwatch.class_folders import ClassFolders, leaks, read_class_folders, split
 from maskwatch.classifier import Classifier
 from maskwatch.classifier_card import DEFAULT_MARGIN, ClassifierCard
+from maskwatch.files import saving, write_whole
 from maskwatch.training.classifier import network
 from maskwatch.training.classifier.config import ClassifierConfig
 from maskwatch.training.classifier.convert import build, write_onnx
@@ -131,8 +132,8 @@ def run(
     model = network.joined(base, head)
     if config.fine_tune_blocks:
         _fine_tune(model, parts, store, config, says, len(history))
-    paths.model.parent.mkdir(parents=True, exist_ok=True)
-    model.save(paths.model)
+    with saving(paths.model, sync=True, ending=f".partial{paths.model.suffix}") as partial:
+        model.save(partial)
     report: dict[str, Any] = {
         "name": paths.model.stem,
         "command": " ".join(["maskwatch", *sys.argv[1:]]),
@@ -259,7 +260,7 @@ def _finish(
         ("report.md", report_text(report)),
         ("MODEL_CARD.md", card_text(report, paths.onnx.name)),
     ):
-        (paths.folder / name).write_text(text, encoding="utf-8")
+        write_whole(paths.folder / name, text)
 
 
 def _key(data: ClassFolders, config: ClassifierConfig, digest: str) -> str:

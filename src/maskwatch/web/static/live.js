@@ -7,7 +7,8 @@
  *   losses: number, lost_s: number, latency_p50_s: number, latency_p95_s: number, alerts: number,
  *   compliance: number | null, in_view: InView}} Camera
  * @typedef {{number: number, kind: string, source_id: string, wall_time: number, message: string}} Alert
- * @typedef {{cameras: Camera[], alerts: Alert[], pictures: boolean, now: number}} State
+ * @typedef {{cameras: Camera[], alerts: Alert[], pictures: boolean, troubles: string[],
+ *   now: number}} State
  * @typedef {[time: number, compliance: number | null, people: number]} Moment
  */
 
@@ -21,6 +22,7 @@ const WORDS = {
   online: "connected",
   offline: "No connection to maskwatch; trying again …",
   numbersOnly: "Numbers only: pictures are switched off",
+  notStored: "▲ NOT STORED:",
   soundOn: "Sound: on",
   soundOff: "Sound: off",
 };
@@ -143,6 +145,13 @@ function draw(canvas, moments) {
   canvas.setAttribute("aria-label", `Compliance over time, now ${percent(now[1])}; columns: people in view, now ${now[2]}`);
 }
 
+/** @param {string[]} troubles What is not stored now, if anything. */
+function showTroubles(troubles) {
+  const shown = /** @type {HTMLElement} */ (find(document, "#troubles"));
+  shown.hidden = troubles.length === 0;
+  setText(shown, troubles.length ? `${WORDS.notStored} ${troubles.join("; ")}` : "");
+}
+
 /** @param {Alert[]} alerts */
 function showAlerts(alerts) {
   const list = find(document, "#alerts");
@@ -203,6 +212,7 @@ async function start() {
       showCamera(camera, number, state);
     });
     showAlerts(state.alerts);
+    showTroubles(state.troubles);
   };
 }
 
