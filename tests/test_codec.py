@@ -94,11 +94,11 @@ def test_what_is_no_picture_is_named(source, words):
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WEBP", "JPEG"])
 def test_header_sizes_are_right(kind):
-    from maskwatch.codec import _header_size
+    from maskwatch.codec import picture_header
 
-    assert _header_size(encoded(gradient(123, 45), kind)) == (123, 45)
+    assert picture_header(encoded(gradient(123, 45), kind)) == (kind.lower(), (123, 45))
     if kind == "WEBP":
-        assert _header_size(encoded(gradient(123, 45), kind, lossless=True)) == (123, 45)
+        assert picture_header(encoded(gradient(123, 45), kind, lossless=True)) == ("webp", (123, 45))
 
 
 def test_a_picture_with_too_many_pixels_is_refused_before_decoding():

@@ -145,6 +145,27 @@ def detections_of(
     return results
 
 
+def picture_header(data: bytes) -> tuple[str, tuple[int, int]] | None:
+    """Format ("jpeg", "png", "gif", "bmp" or "webp") and stored width and height; None for the rest.
+
+    Read from the header, before anything is decoded.
+    """
+    size_wh: tuple[int, int] | None = None
+    kind = ""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        kind, size_wh = "png", (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+    elif data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
+        kind, size_wh = "gif", (int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
+    elif data[:2] == b"BM" and len(data) >= 26:
+        width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
+        kind, size_wh = "bmp", (abs(width), abs(height))
+    elif data[:2] == b"\xff\xd8":
+        kind, size_wh = "jpeg", _jpeg_size(data)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
+        kind, size_wh = "webp", _webp_size(data)
+    return None if size_wh is None else (kind, size_wh)
+
+
 def encode_image(image: Image, suffix: str) -> bytes:
     """RGB picture (h, w, 3) to the bytes of a file with `suffix`, for example ".jpg".
 
@@ -193,7 +214,8 @@ def _picture_of_pil(image: Any) -> Picture:
 
 
 def _decode(data: bytes, name: str, needed_side: int | None) -> Picture:
-    header_wh = _header_size(data)
+    header = picture_header(data)
+    header_wh = None if header is None else header[1]
     if header_wh is not None and header_wh[0] * header_wh[1] > LARGEST_PIXELS:
         raise ImageError(
             f"{name}: {header_wh[0]}×{header_wh[1]} pixels are more than the limit of "
@@ -217,22 +239,6 @@ def _decode(data: bytes, name: str, needed_side: int | None) -> Picture:
     as_stored = abs(header_wh[0] / factor - width) + abs(header_wh[1] / factor - height)
     as_turned = abs(turned[0] / factor - width) + abs(turned[1] / factor - height)
     return Picture(image, header_wh if as_stored <= as_turned else (turned[0], turned[1]), name)
-
-
-def _header_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height as a JPEG, PNG, GIF, BMP or WebP header states them; None for the rest."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
-        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    if data[:2] == b"BM" and len(data) >= 26:
-        width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
-        return abs(width), abs(height)
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
-        return _webp_size(data)
-    return None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:

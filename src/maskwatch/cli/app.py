@@ -12,6 +12,7 @@ from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
+from maskwatch.cli.serve import serve
 from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(image)
 app.command()(video)
 app.command()(live)
+app.command()(serve)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ import typer
 
 from maskwatch.cli import options
 from maskwatch.cli.tracking import load_tracking
+from maskwatch.cli.watching import name_apart, open_deliveries, stopped_by_signals, teller
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,12 +115,12 @@ def live(
         aggregate_only=aggregate_only,
     )
     cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
-    _name_apart(cameras)
+    name_apart(cameras)
     console = Console(stderr=True)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
-        deliveries = [stack.enter_context(one) for one in _deliveries(sinks or [], spool, keep_days)]
-        showers: list[Callable[[LiveStep], None]] = [_teller(deliveries)]
+        deliveries = [stack.enter_context(one) for one in open_deliveries(sinks or [], spool, keep_days)]
+        showers: list[Callable[[LiveStep], None]] = [teller(deliveries)]
         if record is not None:
             showers.append(stack.enter_context(_recording(record, cameras, blur=blur)))
         if page:
@@ -135,7 +134,7 @@ def live(
             showers.append(stack.enter_context(_window(stop, blur=blur)))
         if not quiet:
             showers.append(stack.enter_context(_status_line(console, deliveries)))
-        stack.enter_context(_stopped_by_signals(stop))
+        stack.enter_context(stopped_by_signals(stop))
 
         def on_step(step: LiveStep) -> None:
             for show in showers:
@@ -153,45 +152,6 @@ def live(
         never = ", ".join(status.name for status in statuses if status.looked == 0)
         console.print(f"maskwatch: not one picture came from {never}", markup=False, soft_wrap=True)
         raise typer.Exit(1)
-
-
-def _name_apart(cameras: list[Camera]) -> None:
-    """Give cameras of the same name a number each: names are how they are told apart."""
-    names: dict[str, int] = {}
-    for camera in cameras:
-        names[camera.name] = names.get(camera.name, 0) + 1
-        if names[camera.name] > 1:
-            camera.name = f"{camera.name} ({names[camera.name]})"
-
-
-def _deliveries(sinks: list[str], folder: Path | None, keep_days: float | None) -> Iterator[Delivery]:
-    """A delivery with its own spool for each address."""
-    from maskwatch.pipeline import Delivery
-    from maskwatch.sinks.receivers import open_receiver
-    from maskwatch.sinks.spool import Spool
-
-    folder = folder or Path(typer.get_app_dir("maskwatch")) / "spool"
-    for address in dict.fromkeys(sinks):
-        receiver = open_receiver(address, keep_days=keep_days)
-        digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-        yield Delivery(receiver, Spool(folder / f"{digest}.db"))
-
-
-def _teller(deliveries: list[Delivery]) -> Callable[[LiveStep], None]:
-    """Hands events to all receivers, and states to those that show them."""
-    from maskwatch.sinks.mqtt import Mqtt
-
-    shows_state = [one.receiver for one in deliveries if isinstance(one.receiver, Mqtt)]
-
-    def tell(step: LiveStep) -> None:
-        for event in step.events:
-            for delivery in deliveries:
-                delivery.write(event)
-        for receiver in shows_state:
-            status = step.status
-            receiver.show(step.camera, status.state, status.in_view.counts, status.compliance)
-
-    return tell
 
 
 @contextlib.contextmanager
@@ -276,22 +236,6 @@ def _status_line(console: Console, deliveries: list[Delivery]) -> Iterator[Calla
                 console.print(step.status.words(), markup=False, highlight=False, soft_wrap=True)
 
         yield show
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the watch as if its time were over: files are finished, events sent."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _drawn(step: LiveStep, *, blur: bool) -> Image:
