@@ -97,7 +97,7 @@ class Board:
             before = self._cameras.get(step.camera)
             same = before is not None and before["state"] == status.state
             since = before["since"] if before is not None and same else round(now, 3)
-            self._cameras[step.camera] = {**status.to_dict(), "since": since}
+            self._cameras[step.camera] = {**status.to_dict(), "since": since, **self._faces(step)}
             picture = self._pictures.setdefault(step.camera, Picture())
             for event in step.events:
                 if isinstance(event, Event) and event.kind in ("alert", "lost", "back"):
@@ -164,6 +164,10 @@ class Board:
             number, jpeg = picture.jpeg_after(number, SILENCE_S) or (number, jpeg)
             if jpeg:
                 yield jpeg
+
+    def _faces(self, step: LiveStep) -> dict[str, Any]:
+        """Who is in the picture: nobody's business where only numbers are shown."""
+        return {"faces": step.detections.to_dicts()} if self.shows_pictures else {}
 
     def _tell(self) -> None:
         with self._news:

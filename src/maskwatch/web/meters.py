@@ -40,7 +40,7 @@ class Meters:
     """All counters of one server, in a registry of their own."""
 
     def __init__(self, card: ModelCard, gate: Gate, version: str) -> None:
-        disable_created_metrics()  # a gauge beside every counter that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # gauges that nobody asks for
         self.registry = CollectorRegistry()
         self._gate = gate
         ProcessCollector(registry=self.registry)
