@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from maskwatch.annotate import annotate, blur_faces
     from maskwatch.classifier import Classifier, TwoStage
     from maskwatch.classifier_card import ClassifierCard
+    from maskwatch.client import Client, ClientOptions
     from maskwatch.detections import Detections
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ModelError,
         OptionError,
         RejectedError,
+        ServiceError,
         SourceError,
         TrainingError,
     )
@@ -43,6 +45,8 @@ _HOMES = {
     "VERDICTS": "labels",
     "Classifier": "classifier",
     "ClassifierCard": "classifier_card",
+    "Client": "client",
+    "ClientOptions": "client",
     "DatasetError": "errors",
     "DetectOptions": "detector",
     "Detections": "detections",
@@ -56,6 +60,7 @@ _HOMES = {
     "OpenCvFaces": "opencv_faces",
     "OptionError": "errors",
     "RejectedError": "errors",
+    "ServiceError": "errors",
     "SourceError": "errors",
     "Summary": "summary",
     "TrainingError": "errors",
@@ -69,6 +74,8 @@ __all__ = [
     "VERDICTS",
     "Classifier",
     "ClassifierCard",
+    "Client",
+    "ClientOptions",
     "DatasetError",
     "DetectOptions",
     "Detections",
@@ -82,6 +89,7 @@ __all__ = [
     "OpenCvFaces",
     "OptionError",
     "RejectedError",
+    "ServiceError",
     "SourceError",
     "Summary",
     "TrainingError",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -22,6 +23,8 @@ from maskwatch.web.problems import start_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
 
 COOKIE: Final = "maskwatch_session"
 SHORTEST_KEY: Final = 16
@@ -89,8 +92,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message.setdefault("headers", [])
                 given = MutableHeaders(scope=message)
                 for name, value in headers.EVERYWHERE.items():
@@ -101,8 +108,14 @@ class Guard:
 
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refusal is None:
-            await self._app(scope, receive, send_with_headers)
-            return
+            try:
+                await self._app(scope, receive, send_with_headers)
+                return
+            except Exception:
+                log.exception("%s %s failed", scope["method"], scope["path"])
+                if started:
+                    raise
+                refusal = ServiceError("this is a fault of the server; its log says more", status=500)
         for message in start_of(refusal):
             await send_with_headers(message)
 

@@ -33,13 +33,13 @@ _BODY = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Problem, "description": words}
     for status, words in {
-        400: "No picture, or no form.",
+        400: "No picture, no form, or a parameter out of range.",
         401: "The API key is missing or wrong.",
         406: "Another form of answer than there is.",
         408: "The body did not arrive in time.",
         413: "Too many bytes, pixels or pictures.",
         415: "Another format than those that are read.",
-        422: "A picture that cannot be decoded, or a parameter out of range.",
+        422: "A picture that cannot be decoded.",
         429: "The server is busy: come back after `Retry-After` seconds.",
         503: "Not done in time.",
     }.items()

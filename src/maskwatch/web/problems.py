@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,6 @@ from maskwatch.errors import ImageError, MaskwatchError, OptionError, ServiceErr
 
 if TYPE_CHECKING:
     from starlette.types import Message
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _STATUSES: dict[type[MaskwatchError], int] = {ImageError: 422, SourceError: 422, OptionError: 400}
@@ -79,20 +76,15 @@ def tell_problems(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = " ".join(str(part) for part in first["loc"])
-        return _response(details(422, f"{place}: {first['msg']}; see /docs"), {})
+        return _response(details(400, f"{place}: {first['msg']}; see /docs"), {})
 
     async def gone(_: Request, __: Exception) -> Response:
         return _response(details(400, "the request broke off"), {})
-
-    async def unknown(request: Request, error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _response(details(500, "this is a fault of the server; its log says more"), {})
 
     app.add_exception_handler(MaskwatchError, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(Exception, unknown)
 
 
 def _response(content: dict[str, Any], headers: dict[str, str]) -> Response:

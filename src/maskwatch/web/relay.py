@@ -37,8 +37,8 @@ class RelayedFeed:
             raise OptionError(f"{redact(address)}: no address of a running maskwatch; write http://HOST:8350")
         self.name = redact(address).rstrip("/")
         timeout = httpx.Timeout(ANSWER_WITHIN_S, read=QUIET_FOR_S)
-        base = f"{address.rstrip('/')}/v1/cameras"
-        self._client = httpx.AsyncClient(base_url=base, timeout=timeout, trust_env=False)
+        self._base = f"{address.rstrip('/')}/v1/cameras"
+        self._client = httpx.AsyncClient(timeout=timeout, trust_env=False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
 
@@ -61,7 +61,7 @@ class RelayedFeed:
     async def news(self) -> AsyncIterator[bytes]:
         """The state, again and again; ends when the other side does."""
         try:
-            async with self._client.stream("GET", "/news") as answer:
+            async with self._client.stream("GET", f"{self._base}/news") as answer:
                 self._check(answer)
                 async for line in self._until_stopped(answer.aiter_lines()):
                     if line.startswith("data: "):
@@ -107,7 +107,7 @@ class RelayedFeed:
 
     async def _follow(self, number: int) -> AsyncIterator[bytes]:
         try:
-            async with self._client.stream("GET", f"/{number:d}/pictures") as answer:
+            async with self._client.stream("GET", f"{self._base}/{number:d}/pictures") as answer:
                 self._check(answer)
                 waiting = b""
                 async for chunk in self._until_stopped(answer.aiter_bytes()):
@@ -122,7 +122,7 @@ class RelayedFeed:
 
     async def _get(self, path: str) -> bytes:
         try:
-            answer = await self._client.get(path)
+            answer = await self._client.get(self._base + path)
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"{self.name} does not answer ({type(error).__name__}); is `maskwatch live` running?",

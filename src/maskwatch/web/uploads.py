@@ -123,17 +123,17 @@ async def read_video(request: Request, limits: Limits, target: Callable[[str], B
 
 async def _form_video(request: Request, limits: Limits, target: Callable[[str], BinaryIO]) -> str:
     form = await _form(MultiPartParser(request.headers, _counted(request, limits), max_files=1))
-    files = [value for value in form.getlist(FIELD) if isinstance(value, UploadFile)]
-    if not files:
-        raise ServiceError(f"the form has no file called {FIELD!r}", status=400)
     try:
+        files = [value for value in form.getlist(FIELD) if isinstance(value, UploadFile)]
+        if not files:
+            raise ServiceError(f"the form has no file called {FIELD!r}", status=400)
         suffix = _video_suffix(await files[0].read(_MARK_BYTES))
         await files[0].seek(0)
         with target(suffix) as out:
             while chunk := await files[0].read(MIB):
                 out.write(chunk)
     finally:
-        await files[0].close()
+        await form.close()
     return _plain_name(files[0].filename)
 
 
@@ -158,12 +158,11 @@ async def _form_pictures(request: Request, limits: Limits, ticket: Ticket) -> li
 
     parser = _InMemory(request.headers, counted(), max_files=limits.pictures, max_fields=16)
     form = await _form(parser)
-    uploads = []
-    for value in form.getlist(FIELD):
-        if isinstance(value, UploadFile):
-            uploads.append(Upload(_plain_name(value.filename), await value.read()))
-            await value.close()
-    return uploads
+    try:
+        files = [value for value in form.getlist(FIELD) if isinstance(value, UploadFile)]
+        return [Upload(_plain_name(file.filename), await file.read()) for file in files]
+    finally:
+        await form.close()
 
 
 async def _form(parser: MultiPartParser) -> FormData:
