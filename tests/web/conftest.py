@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from maskwatch import Detections, DetectOptions, Detector
+from maskwatch import Detections
 from maskwatch.web.server import WebServer
 from maskwatch.web.serving import ServeOptions, serving
 
@@ -40,11 +40,6 @@ class Held:
     def detect(self, frame, /):
         assert self.go.wait(60)
         return self._face(frame.size_wh, 0.5)
-
-
-@pytest.fixture(scope="session")
-def one_thread() -> Detector:
-    return Detector(options=DetectOptions(threads=1))
 
 
 @pytest.fixture

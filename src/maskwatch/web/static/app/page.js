@@ -52,7 +52,7 @@ function showPhotos() {
   showFaces(photo?.look?.faces ?? [], photo?.problem ? STRINGS.noFaces : words);
   canvas.setAttribute("aria-label", photo ? STRINGS.pictureOf(photo.file.name, words) : "");
   setText(find("#took"), photo?.look ? STRINGS.took(Math.round(photo.look.ms), photo.look.where) : "");
-  allowSaving(photo?.look != null);
+  allowSaving(photos.shown !== null, photos.all.some(({ look, problem }) => look || problem));
 }
 
 /** @param {string} words "" for none */
@@ -61,9 +61,10 @@ function showProblem(words) {
   find("#message").hidden = words === "";
 }
 
-/** @param {boolean} isAllowed */
-function allowSaving(isAllowed) {
-  for (const id of ["#save-png", "#save-json"]) /** @type {HTMLButtonElement} */ (find(id)).disabled = !isAllowed;
+/** @param {boolean} picture @param {boolean} results */
+function allowSaving(picture, results) {
+  /** @type {HTMLButtonElement} */ (find("#save-png")).disabled = !picture;
+  /** @type {HTMLButtonElement} */ (find("#save-json")).disabled = !results;
 }
 
 /** @param {File[]} files */
@@ -116,7 +117,7 @@ async function watch(stream) {
       canvas.setAttribute("aria-label", STRINGS.pictureOf(STRINGS.webcamFrame, words));
       const rate = times.length > 1 ? ((times.length - 1) * 1000) / (times[times.length - 1] - times[0]) : 0;
       setText(find("#took"), STRINGS.perSecond(Math.round(rate), Math.round(look.ms), look.where));
-      allowSaving(true);
+      allowSaving(true, true);
     }
   } catch (error) {
     stopWebcam();
@@ -187,7 +188,7 @@ function start() {
     stopWebcam();
     photos.clear();
     find("#empty").hidden = true;
-    allowSaving(true);
+    allowSaving(true, true);
   }, showPhotos);
   carry.take().then((files) => {
     if (files.length > 0) open(files);
