@@ -1,6 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `speed`, `tracking` and `video` run by default; `hour` takes about ten minutes.
+`accuracy`, `speed`, `tracking`, `video` and `web` run by default; `hour` takes about ten minutes. `web`
+needs no peers and no photos.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ RESULTS = Path("runs") / "benchmarks"
 
 def main() -> None:
     """Run all benchmarks, or those named on the command line."""
-    wanted = sys.argv[1:] or ["accuracy", "speed", "tracking", "video"]
-    if not (SHARED / "peers").is_dir():
+    wanted = sys.argv[1:] or ["accuracy", "speed", "tracking", "video", "web"]
+    if wanted != ["web"] and not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
-    from benchmarks import accuracy, speed, tracking, video
+    from benchmarks import accuracy, speed, tracking, video, web
 
     runs = {
         "accuracy": accuracy.run,
         "speed": speed.run,
         "tracking": tracking.run,
         "video": video.run,
+        "web": web.run,
         "hour": video.run_hour,
     }
     for name in wanted:

@@ -9,6 +9,7 @@ from maskwatch import ImageError
 from maskwatch.codec import encode_image
 from maskwatch.web.batching import Batcher, Task
 from tests.conftest import jpeg
+from tests.services.servers import wait_until
 
 
 def picture(width, height):
@@ -25,8 +26,20 @@ def test_what_waits_is_looked_at_together_and_a_lone_picture_at_once(held):
     assert [look.size_wh for look in looks] == [(32, 24), *((40 + number, 24) for number in range(6))]
     assert [look.detections.xyxy[0, 2] for look in looks] == [32, *range(40, 46)]
     assert sum(held.batches) == 7
-    assert max(held.batches) == 4
     assert sizes == held.batches
+
+
+def test_small_pictures_of_one_size_share_a_run_and_large_ones_do_not(held):
+    data = [picture(32, 32)] * 5 + [picture(48, 32)] * 2 + [picture(64, 64)] * 3
+    with Batcher(held, workers=1, together=16, together_px=4 * 32 * 32) as batcher:
+        plug = batcher.submit(Task(picture(8, 8)))
+        wait_until(plug.running)
+        futures = [batcher.submit(Task(one)) for one in data]
+        held.go.set()
+        assert [future.result(60).size_wh for future in futures] == [(32, 32)] * 5 + [(48, 32)] * 2 + [
+            (64, 64)
+        ] * 3
+    assert sorted(held.batches[1:]) == [1, 1, 1, 1, 2, 4]
 
 
 def test_work_is_shared_out_among_idle_threads(held):

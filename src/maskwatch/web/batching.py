@@ -17,6 +17,7 @@ from maskwatch.codec import Letterboxed, encode_image, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import MaskwatchError
 from maskwatch.model_card import ModelCard
+from maskwatch.web.limits import Limits
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,11 +76,15 @@ class _Errand:
     future: Future[Look] = field(default_factory=Future)
 
 
+_Ready = tuple[_Errand, Letterboxed]
+
+
 class Batcher:
     """Threads that detect; a context manager.
 
     No picture waits for others to come: a free thread takes its share of what waits by then, so
-    a lone caller loses nothing and a crowd is looked at together. Who waits is bounded by the `Gate`.
+    a lone caller loses nothing. Small pictures of one size run through the network together; large ones
+    do not, as a processor is slower at that (docs/web.md). Who waits is bounded by the `Gate`.
     """
 
     def __init__(
@@ -88,11 +93,15 @@ class Batcher:
         *,
         workers: int,
         together: int,
+        together_px: int = Limits.together_px,
         on_batch: Callable[[int, float], None] = lambda pictures, seconds: None,
     ) -> None:
-        """`on_batch` hears of how many pictures a run was, and how long it took with decoding."""
+        """At most `together` pictures, and `together_px` px unless it is one, share a run of the network.
+
+        `on_batch` hears of how many pictures a run was, and how long it took with decoding.
+        """
         self.detector = detector
-        self._together, self._on_batch = together, on_batch
+        self._together, self._together_px, self._on_batch = together, together_px, on_batch
         self._news = threading.Condition()
         self._waiting: deque[_Errand] = deque()
         self._idle = 0
@@ -137,7 +146,6 @@ class Batcher:
 
     def _work(self) -> None:
         while errands := self._take():
-            started = time.perf_counter()
             wanted = [errand for errand in errands if errand.future.set_running_or_notify_cancel()]
             try:
                 self._look(wanted)
@@ -146,8 +154,6 @@ class Batcher:
                 for errand in wanted:
                     if not errand.future.done():
                         errand.future.set_exception(error)
-            if wanted:
-                self._on_batch(len(wanted), time.perf_counter() - started)
 
     def _take(self) -> list[_Errand]:
         """This thread's share of what waits; nothing once the batcher is closed."""
@@ -159,26 +165,37 @@ class Batcher:
             return [self._waiting.popleft() for _ in range(min(share, self._together))]
 
     def _look(self, errands: list[_Errand]) -> None:
-        ready: list[tuple[_Errand, Letterboxed]] = []
+        """Decode one after another; pictures of one size share a run as long as it stays small."""
+        groups: dict[tuple[int, ...], list[_Ready]] = {}
+        started = time.perf_counter()
         for errand in errands:
             try:
-                ready.append((errand, self._prepare(errand.task)))
+                boxed = self._prepare(errand.task)
             except MaskwatchError as error:
                 errand.future.set_exception(error)
-        if not ready:
-            return
-        thresholds = [self._threshold(errand.task) for errand, _ in ready]
-        boxed = [one for _, one in ready]
+                continue
+            group = groups.setdefault(boxed.pixels.shape, [])
+            group.append((errand, boxed))
+            height, width = boxed.pixels.shape[:2]
+            if (len(group) + 1) * height * width > self._together_px:
+                started = self._run(groups.pop(boxed.pixels.shape), started)
+        for group in groups.values():
+            started = self._run(group, started)
+
+    def _run(self, group: list[_Ready], started: float) -> float:
+        """One run of the network; when it was over."""
+        thresholds = [self._threshold(errand.task) for errand, _ in group]
+        boxed = [one_boxed for _, one_boxed in group]
         try:
             found = self.detector.detect_letterboxed(boxed, score_threshold=min(thresholds))
         except MaskwatchError as error:
-            if len(ready) == 1:
-                ready[0][0].future.set_exception(error)
-            else:
-                for errand, _ in ready:  # one of them is to blame, and the others shall not suffer
-                    self._look([errand])
-            return
-        for (errand, one), detections, threshold in zip(ready, found, thresholds, strict=True):
+            if len(group) == 1:
+                group[0][0].future.set_exception(error)
+                return time.perf_counter()
+            for ready in group:  # one of them is to blame, and the others shall not suffer
+                started = self._run([ready], started)
+            return started
+        for (errand, one), detections, threshold in zip(group, found, thresholds, strict=True):
             # suppression goes from the best face down, so weaker ones change nothing above them
             faces = detections[detections.score >= threshold]
             try:
@@ -187,6 +204,9 @@ class Batcher:
                 errand.future.set_exception(error)
                 continue
             errand.future.set_result(Look(one.size_wh, faces, jpeg))
+        ended = time.perf_counter()
+        self._on_batch(len(group), ended - started)
+        return ended
 
     def _prepare(self, task: Task) -> Letterboxed:
         picture = read_picture(task.data, needed_side=task.max_side)

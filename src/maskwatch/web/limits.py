@@ -23,6 +23,7 @@ class Limits:
         waiting_bytes: what those hold together.
         timeout_s: from the first byte of such a request to its answer.
         together: most pictures that run through the network at once.
+        together_px: most pixels of such a run, unless it is of one picture.
         workers: threads that decode and detect; 0: one a core.
         max_side: largest side a caller may ask pictures to be looked at, in px.
         video_bytes: one video.
@@ -42,6 +43,7 @@ class Limits:
     waiting_bytes: int = 256 * MIB
     timeout_s: float = 30.0
     together: int = 8
+    together_px: int = 4 * 320 * 240
     workers: int = 0
     max_side: int = 2048
     video_bytes: int = 512 * MIB

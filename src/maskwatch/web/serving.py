@@ -77,7 +77,11 @@ def serving(
     if isinstance(cameras, BoardFeed):
         meters.watch(cameras.board)
     batcher = Batcher(
-        detector, workers=limits.worker_count, together=limits.together, on_batch=meters.note_batch
+        detector,
+        workers=limits.worker_count,
+        together=limits.together,
+        together_px=limits.together_px,
+        on_batch=meters.note_batch,
     )
     videos = VideoJobs(clip_detector, limits)
     service = Service(
