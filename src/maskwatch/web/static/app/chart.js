@@ -67,7 +67,7 @@ function options(Plot) {
       people: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ most) => [0, Math.max(4, most || 0)] },
     },
     axes: [
-      { ...axis, size: 28, values: timesOf },
+      { ...axis, size: 28, space: 90, values: timesOf },
       { ...axis, scale: "share", size: 46, values: (/** @type {any} */ _, /** @type {number[]} */ shares) => shares.map(percent) },
       { ...axis, scale: "people", side: 1, size: 34, grid: { show: false }, label: STRINGS.chartPeople, labelSize: 16 },
     ],

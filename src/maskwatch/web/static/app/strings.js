@@ -24,7 +24,7 @@ export const STRINGS = {
   // where detection runs
   engineTitle: "Where detection runs",
   engineDevice: "On this device",
-  engineDeviceHint: "Pictures stay in this browser. This page has no permission to send them anywhere.",
+  engineDeviceHint: "Pictures stay in this browser: the page is not allowed to send them anywhere.",
   engineServer: "On the server",
   engineServerHint: "Pictures are sent to the server you opened this page from, looked at, and forgotten.",
   engineNoServer: "This copy of the page has no server behind it.",
