@@ -19,13 +19,17 @@ TARGET = HERE.parent / "src" / "maskwatch" / "web" / "static" / "app" / "vendor"
 NPM_WITHIN_S = 180
 
 
-def fill(here: Path = HERE, target: Path = TARGET, *, with_tools: bool = False) -> str:
+def fill(
+    here: Path = HERE, target: Path = TARGET, *, with_tools: bool = False, may_install: bool = True
+) -> str:
     """Copy the files to `target`; "" when all are there, or else a sentence on what is missing.
 
-    `with_tools` installs what tests and type checks need, too.
+    `with_tools` installs what tests and type checks need, too; unless it `may_install`, npm is not run.
     """
     package = json.loads((here / "package.json").read_text(encoding="utf-8"))
     if not _is_installed(here, package, with_tools=with_tools):
+        if not may_install:
+            return "the pages' libraries are left out; python web/vendor.py brings them"
         problem = _install(here, with_tools=with_tools)
         if problem:
             return problem

@@ -110,6 +110,11 @@ def test_what_is_installed_is_copied(tmp_path):
     assert (tmp_path / "out" / "l" / "x.js").read_text() == "export {};"
 
 
+def test_an_editable_install_does_not_run_npm(tmp_path):
+    problem = vendor["fill"](packages(tmp_path, version="0.9"), tmp_path / "out", may_install=False)
+    assert "python web/vendor.py" in problem
+
+
 def test_without_npm_the_build_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     problem = vendor["fill"](packages(tmp_path, version="0.9"), tmp_path / "out")
