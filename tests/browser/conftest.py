@@ -18,6 +18,7 @@ from maskwatch.frames import Image
 from maskwatch.web import files
 from maskwatch.web.server import WebServer
 from maskwatch.web.serving import ServeOptions, serving
+from tests.browser import FLAGS
 from tests.golden import pictures
 from tests.services.servers import missing
 
@@ -25,15 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 PATIENCE_MS = 120_000
 """For conditions that a busy machine takes long to reach; nothing waits when it need not."""
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PHONE = {"width": 390, "height": 844}
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 
 import httpx
@@ -68,7 +69,7 @@ def test_the_documentation_needs_no_other_host(http):
 
 def test_the_card_holds_all_a_browser_needs(http, one_thread):
     card = http.get("/v1/model").json()
-    schemas.Card.model_validate(card)
+    assert {field.name for field in dataclasses.fields(one_thread.card)} < set(card)
     (offered,) = http.get("/app/models/index.json").json()["models"]
     assert {name: offered[name] for name in card} == card
     model = http.get(f"/app/models/{offered['file']}")

@@ -61,17 +61,9 @@ def live(
         ),
     ] = None,
     rules: options.RulesFile = None,
-    aggregate_only: Annotated[
-        bool,
-        typer.Option("--aggregate-only", help="Only counts and shares: no pictures, nothing about a person."),
-    ] = False,
-    aggregate_every: Annotated[
-        float, typer.Option("--aggregate-every", metavar="S", min=0.1, help="Seconds one sum covers.")
-    ] = 60.0,
-    keep_days: Annotated[
-        Optional[float],
-        typer.Option("--keep-days", metavar="N", help="Delete rows of databases after so many days."),
-    ] = None,
+    aggregate_only: options.AggregateOnly = False,
+    aggregate_every: options.AggregateEvery = 60.0,
+    keep_days: options.KeepDays = None,
     spool: Annotated[
         Optional[Path],
         typer.Option("--spool", metavar="DIR", help="Where events wait for receivers that are away."),
@@ -79,7 +71,7 @@ def live(
     duration: Annotated[
         Optional[float], typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start files over at their end.")] = False,
+    loop: options.Loop = False,
     blur: Annotated[
         bool,
         typer.Option("--blur", help="Make faces unrecognisable on the page, in the window and recording."),

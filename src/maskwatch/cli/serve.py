@@ -52,17 +52,10 @@ def serve(
         ),
     ] = None,
     rules: options.RulesFile = None,
-    aggregate_only: Annotated[
-        bool,
-        typer.Option("--aggregate-only", help="Only counts and shares: no pictures, nothing about a person."),
-    ] = False,
-    aggregate_every: Annotated[
-        float, typer.Option("--aggregate-every", metavar="S", min=0.1, help="Seconds one sum covers.")
-    ] = 60.0,
-    keep_days: Annotated[
-        Optional[float], typer.Option("--keep-days", metavar="N", help="Delete events after so many days.")
-    ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start files over at their end.")] = False,
+    aggregate_only: options.AggregateOnly = False,
+    aggregate_every: options.AggregateEvery = 60.0,
+    keep_days: options.KeepDays = None,
+    loop: options.Loop = False,
     blur: Annotated[
         bool, typer.Option("--blur", help="Make faces of cameras unrecognisable on the dashboard.")
     ] = False,

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
 from maskwatch._version import __version__
+from maskwatch.model_card import ModelCard
 from maskwatch.web import meters, schemas
 from maskwatch.web.access import Guard
 from maskwatch.web.camera_routes import camera_routes, event_routes
@@ -73,7 +74,7 @@ def _state_routes(service: Service) -> APIRouter:
     """The model's card, health, and figures for Prometheus."""
     router = APIRouter(tags=["server"])
 
-    @router.get("/v1/model", summary="The model's card", response_model=schemas.Card)
+    @router.get("/v1/model", summary="The model's card", response_model=ModelCard)
     async def model() -> Response:
         return JSONResponse(card_for_browsers(service.batcher.detector.card))
 

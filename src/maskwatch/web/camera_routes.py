@@ -10,14 +10,15 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Annotated, Any, Optional
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from maskwatch.errors import ServiceError
 from maskwatch.events import Event
-from maskwatch.sinks.event_store import MOST_EVENTS, EventFilter, EventStore
+from maskwatch.sinks.event_store import EventStore
 from maskwatch.web.board import FIRST_BOUNDARY, PICTURES_TYPE, as_event, as_part
+from maskwatch.web.schemas import EventQuery
 from maskwatch.web.service import Service
 from maskwatch.web.streams import CameraFeed
 
@@ -71,40 +72,17 @@ def event_routes(service: Service) -> APIRouter:
             )
         return service.events
 
-    def wanted(
-        since: Annotated[Optional[float], Query(description="Seconds since 1970, inclusive.")] = None,
-        until: Annotated[Optional[float], Query(description="Seconds since 1970, exclusive.")] = None,
-        camera: Annotated[
-            Optional[list[str]], Query(description="Name of a camera; may be repeated.")
-        ] = None,
-        kind: Annotated[Optional[list[str]], Query(description="start, update, end, alert …")] = None,
-        verdict: Annotated[Optional[list[str]], Query()] = None,
-        text: Annotated[str, Query(max_length=200, description="Part of the message or rule.")] = "",
-        offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 200,
-    ) -> EventFilter:
-        return EventFilter(
-            since,
-            until,
-            sources=tuple(camera or ()),
-            kinds=tuple(kind or ()),
-            verdicts=tuple(verdict or ()),
-            text=text,
-            offset=offset,
-            limit=limit,
-        )
-
     @router.get("/events", summary="Events, newest first", response_class=JSONResponse)
-    async def events(chosen: Annotated[EventFilter, Depends(wanted)]) -> Response:
+    async def events(query: Annotated[EventQuery, Query()]) -> Response:
         def read() -> dict[str, Any]:
-            kept = store()
-            return {"total": kept.count(chosen), "events": list(kept.events(chosen))}
+            kept, wanted = store(), query.to_filter()
+            return {"total": kept.count(wanted), "events": list(kept.events(wanted))}
 
         return JSONResponse(await asyncio.to_thread(read))
 
     @router.get("/events.csv", summary="Events as CSV", response_class=StreamingResponse)
-    async def table(chosen: Annotated[EventFilter, Depends(wanted)]) -> Response:
-        rows = _csv(store().events(chosen))
+    async def table(query: Annotated[EventQuery, Query()]) -> Response:
+        rows = _csv(store().events(query.to_filter()))
         name = f"maskwatch-events-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return StreamingResponse(iterate_in_threadpool(rows), 200, headers, "text/csv; charset=utf-8")

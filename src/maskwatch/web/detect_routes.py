@@ -30,6 +30,12 @@ _BODY = {
         **{f"image/{kind}": {"schema": _PICTURE} for kind in PICTURE_FORMATS},
     },
 }
+_FOUND: dict[str, Any] = {
+    "model": schemas.Answer,
+    "content": {"image/jpeg": {"schema": _PICTURE}},
+    "description": "Faces of each picture and a summary; or, for one picture and `Accept: image/jpeg`, the "
+    "picture with boxes drawn on it.",
+}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Problem, "description": words}
     for status, words in {
@@ -55,15 +61,7 @@ def detect_routes(service: Service) -> APIRouter:
         summary="Find faces and say who wears a mask",
         openapi_extra={"requestBody": _BODY},
         response_class=Response,
-        responses={
-            200: {
-                "model": schemas.Answer,
-                "content": {"image/jpeg": {"schema": _PICTURE}},
-                "description": "Faces of each picture and a summary; or, for one picture and "
-                "`Accept: image/jpeg`, the picture with boxes drawn on it.",
-            },
-            **PROBLEMS,
-        },
+        responses={200: _FOUND, **PROBLEMS},
     )
     async def detect(
         request: Request,

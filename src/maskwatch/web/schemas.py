@@ -6,6 +6,8 @@ from typing import Any, Literal, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from maskwatch.sinks.event_store import MOST_EVENTS, EventFilter
+
 Label = Literal["with_mask", "without_mask", "mask_worn_incorrectly"]
 Verdict = Literal["with_mask", "without_mask", "mask_worn_incorrectly", "uncertain"]
 
@@ -192,20 +194,27 @@ class Health(BaseModel):
     ready: Optional[bool] = None
 
 
-class Card(BaseModel):
-    """The model's card; a browser needs no more to use its file."""
+class EventQuery(BaseModel):
+    """Which events are wanted; what is left out does not matter."""
 
-    model_config = ConfigDict(extra="allow")
-    name: str
-    version: str
-    labels: list[str]
-    strides: list[int]
-    size_multiple: int
-    score_threshold: float
-    iou_threshold: float
-    certainty_threshold: float
-    parameters: int
-    trained_on: str
-    license: str
-    credits: str
-    sha256: str
+    since: Optional[float] = Field(None, description="Seconds since 1970, inclusive.")
+    until: Optional[float] = Field(None, description="Seconds since 1970, exclusive.")
+    camera: list[str] = Field([], description="Name of a camera; may be repeated.")
+    kind: list[str] = Field([], description="start, update, end, alert, crossing, lost or back.")
+    verdict: list[Verdict] = Field([], description="Of the person; may be repeated.")
+    text: str = Field("", max_length=200, description="Part of the message, or of the rule's name.")
+    offset: int = Field(0, ge=0, description="So many of the newest are left out.")
+    limit: int = Field(200, ge=1, le=MOST_EVENTS, description="At most so many, newest first.")
+
+    def to_filter(self) -> EventFilter:
+        """The same for the event store."""
+        return EventFilter(
+            self.since,
+            self.until,
+            sources=tuple(self.camera),
+            kinds=tuple(self.kind),
+            verdicts=tuple(self.verdict),
+            text=self.text,
+            offset=self.offset,
+            limit=self.limit,
+        )

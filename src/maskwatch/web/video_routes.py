@@ -16,6 +16,7 @@ from maskwatch.web import schemas
 from maskwatch.web.detect_routes import PROBLEMS
 from maskwatch.web.service import Service
 from maskwatch.web.uploads import FIELD, read_video
+from maskwatch.web.videos import VideoJobs
 
 _VIDEO = {"type": "string", "format": "binary"}
 _BODY = {
@@ -37,9 +38,15 @@ _NOT_YET: dict[int | str, dict[str, Any]] = {
 
 
 def video_routes(service: Service) -> APIRouter:
-    """The routes, working with `service`."""
+    """Hand in, and all that comes after, working with `service`."""
     router = APIRouter(tags=["videos"])
-    jobs = service.videos
+    router.include_router(_hand_in(service))
+    router.include_router(_ask_after(service.videos))
+    return router
+
+
+def _hand_in(service: Service) -> APIRouter:
+    router = APIRouter()
     track = TrackOptions(score_threshold=service.batcher.detector.card.score_threshold)
 
     @router.post(
@@ -68,10 +75,16 @@ def video_routes(service: Service) -> APIRouter:
             watch=WatchOptions(rules=Rules(without_mask_s=without_mask_s), track=track),
             workers=service.limits.worker_count,
         )
-        with jobs.receive() as incoming:
+        with service.videos.receive() as incoming:
             name = await read_video(request, service.limits, incoming.open)
             job = incoming.submit(name, options, with_copy=copy)
         return JSONResponse(job.to_dict(), 202, {"Location": f"/v1/videos/{job.job_id}"})
+
+    return router
+
+
+def _ask_after(jobs: VideoJobs) -> APIRouter:
+    router = APIRouter()
 
     @router.get("/v1/videos", summary="All videos that are kept", response_model=schemas.Jobs)
     async def every_job() -> Response:

@@ -1,6 +1,6 @@
 // Requests to the server. Where it asks for a key, the page asks once, and the browser keeps a cookie.
 
-import { find, setText } from "./dom.js";
+import { make, setText } from "./dom.js";
 import { STRINGS } from "./strings.js";
 
 /** @type {Promise<void> | null} */
@@ -25,16 +25,21 @@ async function reasonOf(answer) {
   return isProblem ? (await answer.json()).detail : `${answer.status} ${answer.statusText}`;
 }
 
-/** Show the dialog until the key fits. */
+/** Show a dialog until the key fits. */
 function askForKey() {
-  const dialog = /** @type {HTMLDialogElement} */ (find("#key"));
-  const field = /** @type {HTMLInputElement} */ (find("#key-field"));
-  const message = find("#key-message");
+  const title = make("h2", { id: "key-title" }, STRINGS.keyTitle);
+  const field = make("input", { id: "key-field", type: "password", autocomplete: "current-password", required: "" });
+  const label = make("label", { class: "setting" }, make("span", {}, STRINGS.keyLabel), field);
+  const message = make("p", { id: "key-message", class: "message", role: "alert" });
+  const open = make("button", { type: "submit", class: "primary" }, STRINGS.keyOpen);
+  const form = make("form", { method: "dialog" }, title, make("p", {}, STRINGS.keyHint), label, message, open);
+  const dialog = make("dialog", { id: "key", "aria-labelledby": "key-title" }, form);
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  document.body.append(dialog);
   dialog.showModal();
   field.focus();
   return new Promise((/** @type {(value: void) => void} */ resolve) => {
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    find("form", dialog).onsubmit = async (event) => {
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const body = JSON.stringify({ key: field.value });
       const headers = { "Content-Type": "application/json" };
@@ -42,8 +47,8 @@ function askForKey() {
       setText(message, answer.ok ? "" : STRINGS.keyWrong);
       field.value = "";
       if (!answer.ok) return;
-      dialog.close();
+      dialog.remove();
       resolve();
-    };
+    });
   });
 }
