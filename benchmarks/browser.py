@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser import FLAGS
 
 ROUNDS = 3
+FIRST_VISITS = 6
 PICTURES = 60
 _LOAD = """async ([threads, side]) => {
   const {DeviceEngine} = await import("/app/device.js");
@@ -88,15 +89,19 @@ def _processor_ms(browser: Browser) -> float:
 def _first_visit(browser: Browser, url: str) -> dict[str, Any]:
     """Bytes of the page by kind, and seconds from the address to the first result, with an empty cache."""
     seconds, sizes = [], {"page": 0, "runtime": 0, "model": 0}
-    for turn in range(ROUNDS):
+    responses: list[Any] = []
+    for _ in range(FIRST_VISITS):
         context = browser.new_context()
         page = context.new_page()
-        if turn == 0:
-            page.on("response", lambda response: _weigh(response, sizes))
+        responses.clear()
+        page.on("response", lambda response: responses.extend([response]))
         page.goto(url)
         page.click("#example")
         expect(page.locator("#faces tbody tr").first).to_be_visible(timeout=60_000)
         seconds.append(page.evaluate("performance.now()") / 1000)
+        if not sizes["page"]:
+            for response in responses:
+                _weigh(response, sizes)
         context.close()
     return {
         "first result on the device, s": min(seconds),

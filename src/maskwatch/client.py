@@ -182,12 +182,13 @@ class Client:
             ImageError: it is no video the server reads, or too large.
             ServiceError: the server refuses, or does not answer.
         """
+        wishes = {"every": str(every), "copy": str(copy).lower()}
         try:
-            video = Path(path).read_bytes()
+            with Path(path).open("rb") as video:  # sent as it is read, and again from its start
+                files = {"file": (Path(path).name, video)}
+                answer = self._ask("POST", "/v1/videos", files=files, params=wishes)
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        wishes = {"every": str(every), "copy": str(copy).lower()}
-        answer = self._ask("POST", "/v1/videos", files={"file": (Path(path).name, video)}, params=wishes)
         return _status_of(answer.json())
 
     def video(self, job_id: str) -> VideoStatus:

@@ -152,6 +152,7 @@ def scripted(*answers):
     asked_for, left = [], list(answers)
 
     def answer(request):
+        request.read()
         asked_for.append(request)
         return left.pop(0)
 
@@ -164,6 +165,15 @@ BUSY = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "det
 def busy(retry_after):
     headers = {"Retry-After": retry_after, "Content-Type": "application/problem+json"}
     return httpx.Response(429, headers=headers, content=json.dumps(BUSY))
+
+
+def test_a_video_is_sent_again_from_its_start(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"0123456789" * 100)
+    status = {"id": "x", "state": "waiting", "detail": "", "frames": 0, "progress": None}
+    transport, asked_for = scripted(busy("0"), httpx.Response(202, json=status))
+    with Client(transport=transport) as client:
+        assert client.submit_video(tmp_path / "a.mp4").job_id == "x"
+    assert [request.content.count(b"0123456789") for request in asked_for] == [100, 100]
 
 
 def test_patience_has_an_end():

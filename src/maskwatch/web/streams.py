@@ -139,7 +139,7 @@ class BoardFeed:
             self.board.listen(tell)
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
-        except TimeoutError:
+        except asyncio.TimeoutError:  # on Python 3.10 not the built-in one
             return False
         return True
 
