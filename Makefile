@@ -26,6 +26,8 @@ lint: $(VENV)/.test ## Style, types and layers.
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -x web/node_modules/.bin/tsc ]; then web/node_modules/.bin/tsc --project web; \
+	  else echo "npm is missing: the pages' types were not checked"; fi
 
 bench: $(VENV)/.bench ## Measure against the peers in ../shared/peers; prints ratios.
 	$(BIN)/python -m benchmarks
@@ -44,7 +46,7 @@ versions: ## Lowest and highest dependencies on every Python found here; see doc
 	.ci/versions
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) web/node_modules src/maskwatch/web/static/app/vendor maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -57,10 +59,11 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/install.sh
+$(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/install.sh web/package.json
 	$(PIP) install --quiet --upgrade --constraint $(CONSTRAINTS) pip
 	sh tests/services/install.sh
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --group tensorflow --editable '.[train,sinks,notify,batch,watch]'
+	$(BIN)/python web/vendor.py --with-tools || echo "the tests of the pages will be skipped"
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group test --group tensorflow --editable '.[train,sinks,notify,batch,watch,web]'
 	@touch $@
 
 $(VENV)/.supply: $(VENV)/.test

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from skimage import data
 
-from maskwatch import Detector
+from maskwatch import DetectOptions, Detector
 from maskwatch.frames import Image
 from maskwatch.synthesis import draw_mask
 
@@ -49,6 +49,12 @@ def masked(astronaut: Image, landmarks: np.ndarray) -> Image:
 def detector() -> Detector:
     """The packaged model."""
     return Detector()
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Detector:
+    """The packaged model on one thread a picture, as servers use it."""
+    return Detector(options=DetectOptions(threads=1))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 import time
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import av
 import numpy as np
@@ -210,8 +210,8 @@ def test_aggregate_only_tells_nothing_of_a_person():
 
 def get(page, path, host=None):
     parts = urlsplit(page.url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
-    connection.request("GET", path, headers={"Host": host or parts.netloc})
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection.request("GET", quote(path), headers={"Host": host or parts.netloc})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -221,8 +221,8 @@ def get(page, path, host=None):
 def jpegs(page, count):
     """The first pictures of the first camera's stream."""
     parts = urlsplit(page.url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
-    connection.request("GET", "/pictures/0")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection.request("GET", "/v1/cameras/0/pictures")
     answer = connection.getresponse()
     assert answer.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=picture"
     found = []
@@ -243,24 +243,24 @@ def test_the_page_shows_pictures_numbers_and_alerts():
             target=watch_cameras, args=([camera], Bare(), page.show), kwargs={"options": options}
         )
         thread.start()
-        wait_until(lambda: json.loads(get(page, "/state")[1])["cameras"])
+        wait_until(lambda: json.loads(get(page, "/v1/cameras")[1])["cameras"])
         (first, second) = jpegs(page, 2)
         picture = PIL.Image.open(io.BytesIO(first))
         assert picture.size == (192, 108)
         assert first != second
         thread.join()
-        state = json.loads(get(page, "/state")[1])
+        state = json.loads(get(page, "/v1/cameras")[1])
         (shown,) = state["cameras"]
         assert (shown["name"], shown["state"], shown["reason"]) == ("door", "lost", "cable")
         assert shown["in_view"]["faces"] == 0
         assert [alert["kind"] for alert in state["alerts"]] == ["alert", "lost"]
-        history = json.loads(get(page, "/history")[1])
+        history = json.loads(get(page, "/v1/cameras/history")[1])
         assert history["door"][0][1:] == [None, 0]
         answer, body = get(page, "/")
         assert answer.status == 200
         assert b"maskwatch" in body
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-        for path in ("/live.js", "/live.css"):
+        for path in ("/app/dashboard.js", "/app/style.css", "/app/icon.svg"):
             assert get(page, path)[0].status == 200
 
 
@@ -268,8 +268,8 @@ def test_news_stream_the_state():
     with LivePage(port=0) as page:
         watch_cameras([Script("door", ["live", *paced(5), "ended"])], Bare(), page.show)
         parts = urlsplit(page.url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
-        connection.request("GET", "/news")
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+        connection.request("GET", "/v1/cameras/news")
         answer = connection.getresponse()
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         line = answer.readline()
@@ -278,28 +278,33 @@ def test_news_stream_the_state():
         connection.close()
 
 
-def test_many_viewers_cost_one_encoding(monkeypatch):
-    from maskwatch.web import live_page
-
-    drawn = []
-    monkeypatch.setattr(live_page, "encode_image", lambda image, suffix: drawn.append(1) or b"jpeg")
+def test_many_viewers_cost_one_encoding():
     with LivePage(port=0) as page:
         watch_cameras([Script("door", ["live", 1])], Bare(), page.show)
-        page._board._pictures["door"].put(lambda: numbered(1))
-        for _ in range(5):
-            assert jpegs(page, 1) == [b"jpeg"]
-    assert len(drawn) == 1
+        picture = page.board.picture(0)
+        picture.put(lambda: numbered(1))
+        seen = {jpegs(page, 1)[0] for _ in range(5)}
+    assert len(seen) == 1
+    assert picture.encodings == 1
 
 
 def test_no_pictures_where_only_numbers_are_wanted():
     with LivePage(port=0, pictures=False) as page:
         watch_cameras([Script("door", ["live", 1, 0.1])], Bare(), page.show)
-        assert get(page, "/pictures/0")[0].status == 403
-        assert json.loads(get(page, "/state")[1])["pictures"] is False
-        assert page._board._pictures["door"]._drawing is None
+        for path in ("/v1/cameras/0/pictures", "/v1/cameras/0/picture"):
+            assert get(page, path)[0].status == 403
+        state = json.loads(get(page, "/v1/cameras")[1])
+        assert state["pictures"] is False
+        assert "faces" not in state["cameras"][0]
+        assert page.board.picture(0).jpeg() is None
 
 
-@pytest.mark.parametrize("path", ["/pictures/7", "/pictures/x", "/pictures/-1", "/../secret", "/nothing"])
+CAMERAS = ("7/pictures", "x/pictures", "-1/pictures", "²/picture", "0/picture", "0/other", "0")
+
+
+@pytest.mark.parametrize(
+    "path", [*(f"/v1/cameras/{one}" for one in CAMERAS), "/../secret", "/nothing", "/app/../live_page.py"]
+)
 def test_what_is_not_there_is_404(path):
     with LivePage(port=0) as page:
         assert get(page, path)[0].status == 404
@@ -308,8 +313,8 @@ def test_what_is_not_there_is_404(path):
 def test_other_sites_cannot_reach_in():
     """A name that an attacker points at 127.0.0.1 is refused (DNS rebinding)."""
     with LivePage(port=0) as page:
-        assert get(page, "/state", host="evil.example:80")[0].status == 421
-        assert get(page, "/state", host="localhost:80")[0].status == 200
+        assert get(page, "/v1/cameras", host="evil.example:80")[0].status == 421
+        assert get(page, "/v1/cameras", host="localhost:80")[0].status == 200
 
 
 def test_a_taken_port_is_named():

@@ -37,3 +37,11 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, maskwatch; print(sorted({'numpy', 'cv2', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_function_stays_a_function_when_its_module_is_imported_first():
+    code = (
+        "import maskwatch.pipeline; from maskwatch.annotate import annotate as inner; "
+        "import maskwatch; from maskwatch import annotate; assert annotate is inner is maskwatch.annotate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

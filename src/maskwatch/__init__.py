@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from maskwatch.annotate import annotate, blur_faces
     from maskwatch.classifier import Classifier, TwoStage
     from maskwatch.classifier_card import ClassifierCard
+    from maskwatch.client import Client, ClientOptions
     from maskwatch.detections import Detections
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         ModelError,
         OptionError,
         RejectedError,
+        ServiceError,
         SourceError,
         TrainingError,
     )
@@ -50,6 +52,8 @@ _HOMES = {
     "VERDICTS": "labels",
     "Classifier": "classifier",
     "ClassifierCard": "classifier_card",
+    "Client": "client",
+    "ClientOptions": "client",
     "DatasetError": "errors",
     "DetectOptions": "detector",
     "Detections": "detections",
@@ -63,6 +67,7 @@ _HOMES = {
     "OpenCvFaces": "opencv_faces",
     "OptionError": "errors",
     "RejectedError": "errors",
+    "ServiceError": "errors",
     "SourceError": "errors",
     "Summary": "summary",
     "TrainingError": "errors",
@@ -76,6 +81,8 @@ __all__ = [
     "VERDICTS",
     "Classifier",
     "ClassifierCard",
+    "Client",
+    "ClientOptions",
     "DatasetError",
     "DetectOptions",
     "Detections",
@@ -89,6 +96,7 @@ __all__ = [
     "OpenCvFaces",
     "OptionError",
     "RejectedError",
+    "ServiceError",
     "SourceError",
     "Summary",
     "TrainingError",
@@ -97,17 +105,6 @@ __all__ = [
     "annotate",
     "blur_faces",
 ]
-
-
-class _Package(ModuleType):
-    """Keeps a public name from being covered by the module of the same name when that is imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:
@@ -122,3 +119,14 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps a name such as `annotate` the function: importing the module of that name would replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        is_home = isinstance(value, ModuleType) and _HOMES.get(name) == name
+        super().__setattr__(name, getattr(value, name) if is_home else value)
+
+
+sys.modules[__name__].__class__ = _Package

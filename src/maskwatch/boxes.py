@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+PART_COVERED, PART_LEAST, PART_MOST = 0.6, 0.04, 0.75
+"""What makes a box a part of another one; see `parts`."""
+
 
 def area(xyxy: FloatArray) -> FloatArray:
     """Areas (n,) of boxes (n, 4) in px²; a box turned inside out has area 0."""
@@ -44,12 +47,13 @@ def covered(first: FloatArray, second: FloatArray) -> FloatArray:
 def parts(xyxy: FloatArray, large_px: float) -> npt.NDArray[np.bool_]:
     """Which boxes (n, 4), best first, are parts of a better and large one: (n,) bool.
 
-    A part lies with 0.6 of its area in an earlier box of at least `large_px`, and has from 1/25 to
-    3/4 of that box's area. IoU does not show it: that of an eye and its face is a tenth.
+    A part lies with `PART_COVERED` of its area in an earlier box of at least `large_px`, and has from
+    `PART_LEAST` to `PART_MOST` of that box's area. IoU does not show it: that of an eye and its face is
+    a tenth.
     """
     areas = area(xyxy)
     ratio = areas[:, None] / np.maximum(areas[None, :], 1e-6)
-    within = (covered(xyxy, xyxy) >= 0.6) & (ratio >= 0.04) & (ratio <= 0.75)
+    within = (covered(xyxy, xyxy) >= PART_COVERED) & (ratio >= PART_LEAST) & (ratio <= PART_MOST)
     large = size(xyxy)[None, :] >= large_px
     return np.asarray(np.tril(within & large, -1).any(axis=1), dtype=np.bool_)
 

@@ -93,7 +93,7 @@ class Detector:
     ) -> None:
         """Load `model`: an ONNX file, or a name of `packaged_models`; None loads the default one."""
         self.options = options or DetectOptions()
-        name, data = _read_model(model)
+        name, data = read_model(model)
         opened = open_model(
             data, name, _SIGNATURE, threads=self.options.threads, providers=providers_of(self.options.device)
         )
@@ -132,8 +132,13 @@ class Detector:
         picture = read_picture(image, needed_side=self.options.max_side)
         return letterbox(picture, max_side=self.options.max_side, size_multiple=self.card.size_multiple)
 
-    def detect_letterboxed(self, prepared: Sequence[Letterboxed]) -> list[Detections]:
-        """Find the faces of prepared pictures; those of one size run through the network together."""
+    def detect_letterboxed(
+        self, prepared: Sequence[Letterboxed], *, score_threshold: float | None = None
+    ) -> list[Detections]:
+        """Find the faces of prepared pictures; those of one size run through the network together.
+
+        `score_threshold` takes the place of the detector's own for this call.
+        """
         results: list[Detections] = [Detections.empty()] * len(prepared)
         groups: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(prepared):
@@ -142,7 +147,7 @@ class Detector:
             group = [prepared[number] for number in numbers]
             found = detections_of(
                 group,
-                self._run(np.stack([one.pixels for one in group])),
+                self._run(np.stack([one.pixels for one in group]), score_threshold),
                 certainty_threshold=_or(self.options.certainty_threshold, self.card.certainty_threshold),
             )
             for number, detections in zip(numbers, found, strict=True):
@@ -150,10 +155,11 @@ class Detector:
         return results
 
     def _run(
-        self, images: npt.NDArray[np.uint8]
+        self, images: npt.NDArray[np.uint8], score_threshold: float | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         options = self.options
-        score_threshold = _or(options.score_threshold, self.card.score_threshold)
+        if score_threshold is None:
+            score_threshold = _or(options.score_threshold, self.card.score_threshold)
         iou_threshold = _or(options.iou_threshold, self.card.iou_threshold)
         feed = {
             "images": images,
@@ -184,8 +190,12 @@ def packaged_models() -> dict[str, Traversable]:
     return {name.removeprefix(prefix).removesuffix(suffix): files[name] for name in sorted(files)}
 
 
-def _read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
-    """Name and bytes of a model file, or of a packaged model."""
+def read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
+    """Name and bytes of a model file, of a packaged model, or, for None, of the default one.
+
+    Raises:
+        ModelError: it cannot be read, or is larger than any model of ours.
+    """
     packaged = packaged_models().get(DEFAULT_MODEL if model is None else os.fspath(model))
     if packaged is not None:
         return packaged.name, packaged.read_bytes()

@@ -8,6 +8,7 @@
     ├── OptionError         an option has a value that cannot work
     ├── MissingExtraError   an optional dependency is not installed
     ├── RejectedError       a receiver will never take an event
+    ├── ServiceError        a maskwatch server refuses a request, or cannot be reached
     └── TrainingError       a training run cannot go on
 
 A message says what happened, to which input, and what to do next, in one sentence.
@@ -51,6 +52,24 @@ class MissingExtraError(MaskwatchError, ImportError):
 
 class RejectedError(MaskwatchError):
     """A receiver of events refuses them for good; sending them again would change nothing."""
+
+
+class ServiceError(MaskwatchError):
+    """A maskwatch server refuses a request, or cannot be reached.
+
+    The server raises it, sends it as problem details (RFC 9457), and the client raises it again.
+
+    Attributes:
+        status: the HTTP status; None where no server answered.
+        retry_after_s: after so many seconds the same request may succeed; None: it will not.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class TrainingError(MaskwatchError):

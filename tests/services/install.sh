@@ -2,7 +2,8 @@
 # Debian packages that the tests with real servers need; without the right to install them, only says so.
 set -eu
 packages="mosquitto postgresql gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base
-gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-plugins-bad"
+gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-plugins-bad chromium fonts-dejavu-core"
+command -v npm >/dev/null || packages="$packages nodejs npm"
 command -v dpkg-query >/dev/null || { echo "no Debian: tests with real servers may be skipped"; exit 0; }
 missing=""
 for package in $packages; do

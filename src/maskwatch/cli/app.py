@@ -16,6 +16,7 @@ from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
+from maskwatch.cli.serve import serve
 from maskwatch.cli.terminal import complain, let_go_of_output, speak_to_any_terminal
 from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
@@ -37,6 +38,7 @@ app.command()(live)
 app.command()(batch)
 app.command()(watch)
 app.command()(doctor)
+app.command()(serve)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

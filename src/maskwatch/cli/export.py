@@ -1,17 +1,24 @@
-"""`maskwatch export`: convert a Keras classifier to files that run without Keras."""
+"""`maskwatch export`: a Keras classifier as files that run without Keras; the page as a folder of files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def export(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A .keras or .h5 file, or the tutorial's .model.")
-    ],
+        Optional[Path],
+        typer.Argument(
+            metavar="MODEL",
+            help="A .keras or .h5 file, or the tutorial's .model; with --web, a detector (.onnx).",
+        ),
+    ] = None,
     output: Annotated[
         Optional[Path], typer.Option("--output", "-o", metavar="FILE", help="MODEL with .onnx by default.")
     ] = None,
@@ -41,17 +48,27 @@ def export(
     input_range: Annotated[
         str, typer.Option("--input-range", help="Pixels as the model wants them: -1..1, 0..1 or 0..255.")
     ] = "-1..1",
+    web: Annotated[
+        Optional[Path],
+        typer.Option("--web", metavar="DIR", help="Write the page for detection in the browser, instead."),
+    ] = None,
 ) -> None:
     """Convert a Keras classifier to ONNX (INT8 and LiteRT too), and compare their answers.
 
     Nothing stored in the file is run: layers that hold code are refused. The ONNX file takes uint8
-    RGB crops and carries its classes, so `--classifier` needs no more.
+    RGB crops and carries its classes, so `--classifier` needs no more. With --web, no classifier is
+    converted: the page that detects in the browser is written as a folder for any web host.
     """
     from rich.console import Console
 
     from maskwatch.cli.train import pairs
-    from maskwatch.errors import MissingExtraError
+    from maskwatch.errors import MissingExtraError, OptionError
 
+    if web is not None:
+        _export_page(web, model, Console())
+        return
+    if model is None:
+        raise OptionError("name the classifier to convert, or --web DIR for the page")
     try:
         from maskwatch.training.classifier import export as exports
         from maskwatch.training.classifier.meaning import class_labels
@@ -99,3 +116,14 @@ def export(
         )
     if not paths and (int8 or litert):
         say("The pictures were random; name crops of faces with --pictures for a true comparison.")
+
+
+def _export_page(folder: Path, model: Path | None, out: Console) -> None:
+    """Write the page with the packaged detectors, or with one's own."""
+    from maskwatch.web.site import export_site
+
+    site = export_site(folder, () if model is None else (model,))
+    megabytes = sum(site.sizes.values()) / 1e6
+    out.print(f"{folder}: {len(site.sizes)} files, {megabytes:.1f} MB", markup=False, highlight=False)
+    if site.missing:
+        out.print(f"maskwatch: {site.missing}: the page can be opened, but detects nothing", markup=False)

@@ -16,6 +16,7 @@ from maskwatch.addresses import printable
 from maskwatch.cli import options
 from maskwatch.cli.signals import stopped_by_signals
 from maskwatch.cli.terminal import say
+from maskwatch.cli.watching import name_apart
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,17 +65,9 @@ def live(
         ),
     ] = None,
     rules: options.RulesFile = None,
-    aggregate_only: Annotated[
-        bool,
-        typer.Option("--aggregate-only", help="Only counts and shares: no pictures, nothing about a person."),
-    ] = False,
-    aggregate_every: Annotated[
-        float, typer.Option("--aggregate-every", metavar="S", min=0.1, help="Seconds one sum covers.")
-    ] = 60.0,
-    keep_days: Annotated[
-        Optional[float],
-        typer.Option("--keep-days", metavar="N", help="Delete rows of databases after so many days."),
-    ] = None,
+    aggregate_only: options.AggregateOnly = False,
+    aggregate_every: options.AggregateEvery = 60.0,
+    keep_days: options.KeepDays = None,
     spool: Annotated[
         Optional[Path],
         typer.Option("--spool", metavar="DIR", help="Where events wait for receivers that are away."),
@@ -82,7 +75,7 @@ def live(
     duration: Annotated[
         Optional[float], typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Start files over at their end.")] = False,
+    loop: options.Loop = False,
     blur: Annotated[
         bool,
         typer.Option("--blur", help="Make faces unrecognisable on the page, in the window and recording."),
@@ -122,7 +115,7 @@ def live(
         aggregate_only=aggregate_only,
     )
     cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
-    _name_apart(cameras)
+    name_apart(cameras)
     console = Console(stderr=True)
     folder = spool or Path(typer.get_app_dir("maskwatch")) / "spool"
     stop = threading.Event()
@@ -168,15 +161,6 @@ def live(
         never = ", ".join(status.name for status in statuses if status.looked == 0)
         say(console, f"maskwatch: not one picture came from {never}; check the address and the network")
         raise typer.Exit(1)
-
-
-def _name_apart(cameras: list[Camera]) -> None:
-    """Give cameras of the same name a number each: names are how they are told apart."""
-    names: dict[str, int] = {}
-    for camera in cameras:
-        names[camera.name] = names.get(camera.name, 0) + 1
-        if names[camera.name] > 1:
-            camera.name = f"{camera.name} ({names[camera.name]})"
 
 
 @contextlib.contextmanager

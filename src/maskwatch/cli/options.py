@@ -44,3 +44,15 @@ RulesFile = Annotated[
     typer.Option("--rules", metavar="FILE", help="Alert rules, zones and lines as TOML."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+AggregateOnly = Annotated[
+    bool,
+    typer.Option("--aggregate-only", help="Only counts and shares: no pictures, nothing about a person."),
+]
+AggregateEvery = Annotated[
+    float, typer.Option("--aggregate-every", metavar="S", min=0.1, help="Seconds one sum covers.")
+]
+KeepDays = Annotated[
+    Optional[float],
+    typer.Option("--keep-days", metavar="N", help="Delete rows of databases after so many days."),
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Start files over at their end.")]

@@ -6,15 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from maskwatch.addresses import printable, redact
-from maskwatch.errors import MissingExtraError, OptionError, SourceError
-from maskwatch.labels import VERDICTS
+from maskwatch.addresses import redact
+from maskwatch.errors import OptionError, SourceError
+from maskwatch.sinks.schema import SCHEMA_VERSION, driver_words, open_engine, tables
 from maskwatch.sinks.spool import SpooledEvent
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine, MetaData
+    from sqlalchemy import Engine
 
-SCHEMA_VERSION = 1
 CLEAN_EVERY_S = 3600.0
 
 
@@ -35,8 +34,8 @@ class Database:
             raise OptionError(f"events must be kept for more than 0 days, not {keep_days:g}")
         self.name = redact(url)
         self._keep_days = keep_days
-        self._engine = _engine(url, self.name)
-        self._tables = _tables()
+        self._engine = open_engine(url, self.name)
+        self._tables = tables()
         self._is_ready = False
         self._cleaned_at = -CLEAN_EVERY_S
 
@@ -59,7 +58,7 @@ class Database:
             self._is_ready = True
         except (SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
-            raise SourceError(f"{self.name}: events cannot be stored ({_words(cause)})") from error
+            raise SourceError(f"{self.name}: events cannot be stored ({driver_words(cause)})") from error
 
     def close(self) -> None:
         """Release the connections."""
@@ -107,87 +106,9 @@ class Database:
         self._cleaned_at = time.monotonic()
 
 
-def _engine(url: str, name: str) -> Engine:
-    try:
-        import sqlalchemy
-        from sqlalchemy import event
-    except ImportError as error:
-        raise MissingExtraError.for_extra("storing events in a database", "SQLAlchemy", "sinks") from error
-    try:
-        parsed = sqlalchemy.make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+pg8000")
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise OptionError(f"{name}: choose sqlite:///FILE or postgresql://HOST/NAME")
-        connect = {"timeout": 5} if parsed.get_backend_name() == "postgresql" else {}
-        engine = sqlalchemy.create_engine(
-            parsed, pool_pre_ping=True, pool_recycle=1800, connect_args=connect, hide_parameters=True
-        )
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # its words repeat the address, and the password
-        raise OptionError(f"{name}: no address of a database; write postgresql://HOST/NAME") from None
-    except ImportError as error:
-        raise MissingExtraError.for_extra(f"{parsed.get_backend_name()}", "pg8000", "sinks") from error
-    if parsed.get_backend_name() == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _use_write_ahead_log(connection: Any, _: object) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-
-    return engine
-
-
-def _tables() -> MetaData:
-    """What is stored; times in seconds, boxes in px of the source."""
-    from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
-
-    def common() -> list[Any]:
-        return [
-            Column("event_id", String(32), primary_key=True),
-            Column("stored_at", Float, nullable=False, index=True),
-            Column("source_id", Text, nullable=False),
-            Column("at_s", Float, nullable=False),
-            Column("wall_time", Float, index=True),
-            Column("duration_s", Float, nullable=False),
-        ]
-
-    tables = MetaData()
-    Table("maskwatch_schema", tables, Column("version", Integer, primary_key=True))
-    Table(
-        "maskwatch_events",
-        tables,
-        *common(),
-        Column("kind", String(16), nullable=False),
-        Column("track_id", Integer),
-        Column("verdict", String(32), nullable=False),
-        Column("start_s", Float),
-        Column("without_mask_s", Float, nullable=False),
-        Column("best_score", Float, nullable=False),
-        *(Column(f"best_{name}", Float) for name in ("x1", "y1", "x2", "y2")),
-        Column("rule", Text, nullable=False),
-        Column("message", Text, nullable=False),
-    )
-    Table(
-        "maskwatch_aggregates",
-        tables,
-        *common(),
-        Column("people", Integer, nullable=False),
-        Column("most", Integer, nullable=False),
-        *(Column(f"{name}_s", Float, nullable=False) for name in VERDICTS),
-        Column("compliance", Float),
-    )
-    return tables
-
-
 def _insert_once(engine: Engine, table: Any) -> Any:
     """An INSERT that leaves rows alone whose `event_id` is there already."""
     from sqlalchemy.dialects import postgresql, sqlite
 
     dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
     return dialect.insert(table).on_conflict_do_nothing(index_elements=["event_id"])
-
-
-def _words(error: BaseException) -> str:
-    """A driver's error in one line; pg8000 gives a dict, of which M is the message."""
-    first = error.args[0] if error.args else type(error).__name__
-    text = first.get("M", first) if isinstance(first, dict) else first
-    return printable(str(text).splitlines()[0]) if str(text) else type(error).__name__

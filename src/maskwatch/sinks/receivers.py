@@ -105,16 +105,24 @@ def open_receiver(address: str, *, keep_days: float | None = None, node: str = "
         from maskwatch.sinks.notify import Notifier
 
         return Notifier(address.partition(":")[2])
-    suffix = Path(address).suffix.lower()
-    is_file = suffix in _DATABASE_SUFFIXES and "://" not in address
-    if is_file or scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
+    url = database_url(address)
+    if url is not None:
         from maskwatch.sinks.database import Database
 
-        url = f"sqlite:///{address}" if is_file else address.replace("postgres://", "postgresql://", 1)
         return Database(url, keep_days=keep_days)
-    if suffix in _FILE_SUFFIXES and "://" not in address:
+    if Path(address).suffix.lower() in _FILE_SUFFIXES and "://" not in address:
         return EventFile(Path(address))
     raise OptionError(
         f"{redact(address)}: no receiver; name a file (.jsonl, .csv, .db) or an address starting with "
         "sqlite:, postgresql:, mqtt:, https: or apprise:"
     )
+
+
+def database_url(address: str) -> str | None:
+    """SQLAlchemy's address of a database named as a .db file or by its address; None for the rest."""
+    if "://" not in address and Path(address).suffix.lower() in _DATABASE_SUFFIXES:
+        return f"sqlite:///{address}"
+    scheme = scheme_of(address)
+    if scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
+        return address.replace("postgres://", "postgresql://", 1)
+    return None
