@@ -12,6 +12,7 @@ import threading
 from fractions import Fraction
 
 import pytest
+from typing_extensions import Self
 
 from maskwatch.batch import run_batch
 from tests.batches import LOCAL, OPTIONS, digests, make_pictures
@@ -46,6 +47,15 @@ class Command:
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """A test that failed in the middle leaves no process behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.end()
+
     def _read(self) -> None:
         for line in self.process.stderr:
             self.lines.append(line)
@@ -67,17 +77,24 @@ class Command:
         return code
 
 
+@pytest.fixture
+def start(cluster):
+    """Starts commands on the cluster; those that a failed test left running are ended."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(Command(cluster, *arguments))
+
+
 def kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_batch_outlives_a_worker_and_a_node(cluster, tmp_path, astronaut, masked):
+def test_a_batch_outlives_a_worker_and_a_node(cluster, start, tmp_path, astronaut, masked):
     pictures = make_pictures(tmp_path / "in", astronaut, masked, 62)
     run_batch([str(pictures)], str(tmp_path / "clean"), OPTIONS, LOCAL)
     out = tmp_path / "out"
     settings = ("--part-size", OPTIONS.part_size, "--max-side", OPTIONS.max_side)
-    command = Command(cluster, "batch", pictures, "-o", out, *settings)
+    command = start("batch", pictures, "-o", out, *settings)
 
     def parts_done() -> int:
         assert command.process.poll() is None, command.text
@@ -97,7 +114,7 @@ def test_a_batch_outlives_a_worker_and_a_node(cluster, tmp_path, astronaut, mask
     cluster.add_node()
 
 
-def test_cameras_outlive_a_worker_and_a_node(cluster, tmp_path, astronaut):
+def test_cameras_outlive_a_worker_and_a_node(cluster, start, tmp_path, astronaut):
     clip = make_clip(tmp_path / "door.mp4", [scene(astronaut, step) for step in range(30)], rate=Fraction(15))
     events = tmp_path / "events.jsonl"
     cameras = "".join(
@@ -106,7 +123,7 @@ def test_cameras_outlive_a_worker_and_a_node(cluster, tmp_path, astronaut):
     )
     config = tmp_path / "cameras.toml"
     config.write_text(f'spool = "{tmp_path / "spool"}"\n{cameras}')
-    command = Command(cluster, "watch", config)
+    command = start("watch", config)
 
     def started() -> set[str]:
         if not events.exists():

@@ -303,6 +303,31 @@ def test_an_event_file_takes_each_event_once(tmp_path, suffix):
         assert [json.loads(line)["track_id"] for line in text.splitlines()] == list(range(6))
 
 
+_APPEND = """
+import sys
+from pathlib import Path
+from maskwatch.sinks.lines import open_events
+path, name = sys.argv[1:]
+for number in range(40):
+    with open_events(Path(path), append=True) as lines:
+        ids = [f"{name}-{number}-{k}" for k in range(3)]
+        lines.write_values({"source_id": name * 9999, "event_id": one} for one in ids)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files are not locked there")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_several_processes_append_to_one_file(tmp_path, suffix):
+    """Cameras on several hosts may name one file: no line of one is cut or covered by another's."""
+    path = tmp_path / f"events{suffix}"
+    writers = [subprocess.Popen([sys.executable, "-c", _APPEND, str(path), name]) for name in "abc"]
+    assert [one.wait(120) for one in writers] == [0, 0, 0]
+    lines = path.read_text().splitlines()
+    ids = [line.rpartition(",")[2] if suffix == ".csv" else json.loads(line)["event_id"] for line in lines]
+    expected = [f"{name}-{number}-{k}" for name in "abc" for number in range(40) for k in range(3)]
+    assert sorted(ids[suffix == ".csv" :]) == sorted(expected)
+
+
 def test_an_event_file_follows_when_logs_are_rotated(tmp_path):
     path = tmp_path / "events.jsonl"
     spool = Spool(tmp_path / "spool.db")

@@ -17,7 +17,7 @@ from maskwatch.batch.options import BatchOptions, Job
 from maskwatch.batch.part import Receipt, read_receipt
 from maskwatch.batch.plan import FOLDER, PlanSize, begin
 from maskwatch.batch.pool import run_in_pool
-from maskwatch.batch.store import FileSystems, Store, is_url
+from maskwatch.batch.store import PARTIAL_FOLDER, FileSystems, Store, is_url
 from maskwatch.cluster import join_cluster
 from maskwatch.errors import OptionError
 from maskwatch.summary import Summary
@@ -122,6 +122,7 @@ def run_batch(
     manifest = _manifest(asked, progress, [receipts[part] for part in range(size.parts)])
     store.write(MANIFEST, manifest)
     store.remove_folder(f"{FOLDER}/tries")
+    store.remove_folder(PARTIAL_FOLDER)  # what killed workers were writing
     return progress
 
 

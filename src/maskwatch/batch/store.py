@@ -21,6 +21,8 @@ except ImportError as error:
 
 TRIES = 4
 FIRST_PAUSE_S = 0.5
+PARTIAL_FOLDER = "_maskwatch/partial"
+"""Where local files are written before they take their place; what is left in it was never finished."""
 
 
 def is_url(name: str) -> bool:
@@ -135,7 +137,7 @@ class Store:
         for pause_s in _pauses():
             try:
                 if self.is_local:
-                    _replace(Path(self.path(name)), data)
+                    _replace(Path(self.path(name)), data, Path(self.path(PARTIAL_FOLDER)))
                 else:  # an object appears when its upload is complete
                     with self._fs.open_output_stream(self.path(name)) as stream:
                         stream.write(data)
@@ -174,10 +176,11 @@ class Store:
         )
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside `path`, onto the disk, then take its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+def _replace(path: Path, data: bytes, folder: Path) -> None:
+    """Write a file in `folder`, onto the disk, then put it in the place of `path`."""
+    for parent in (path.parent, folder):
+        parent.mkdir(parents=True, exist_ok=True)
+    partial = folder / uuid.uuid4().hex
     try:
         with partial.open("wb") as file:
             file.write(data)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import io
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,11 @@ from maskwatch.detections import Detections
 from maskwatch.errors import SourceError
 from maskwatch.events import Event, Happening
 from maskwatch.labels import VERDICTS
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,18 +36,22 @@ _TAIL_BYTES = 2**20
 
 
 class _Lines(ABC):
-    """A text file that holds whole lines only: a write that fails, or was killed, leaves nothing of it."""
+    """A text file that holds whole lines only: a write that fails, or was killed, leaves nothing of it.
+
+    Several processes may append to one file; each waits while another writes, where files can be locked
+    (not on Windows).
+    """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        self._path = path
+        self._path, self._appends = path, append
         self._end = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            mode: Literal["wb", "r+b", "w+b"] = "wb"
-            if append:
-                mode = "r+b" if path.exists() else "w+b"
+            mode: Literal["a+b", "wb"] = "a+b" if append else "wb"
             self._file = path.open(mode, buffering=0)
-            self._end = self._mended_end() if append else 0
+            with self._alone():
+                self._end = self._mended_end() if append else 0
+                self._begin()
         except OSError as error:
             raise self._failure(error) from error
 
@@ -72,8 +82,9 @@ class _Lines(ABC):
     def stored_ids(self) -> set[str]:
         """The `event_id`s of the last lines, by which a batch that was stored before is known again."""
         try:
-            self._file.seek(max(0, self._end - _TAIL_BYTES))
-            tail = self._file.read(self._end - self._file.tell())
+            end = self._file.seek(0, os.SEEK_END)
+            self._file.seek(max(0, end - _TAIL_BYTES))
+            tail = self._file.read(_TAIL_BYTES)
         except OSError as error:
             raise self._failure(error) from error
         return set(self._ids(tail.decode("utf-8", "replace")))
@@ -102,9 +113,33 @@ class _Lines(ABC):
         """Release the file."""
         self._file.close()
 
+    def _begin(self) -> None:
+        """What stands before the first line."""
+        return
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Other processes that write to the file wait meanwhile."""
+        if not self._appends or fcntl is None:
+            yield
+            return
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed, and so unlocked
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
     def _write(self, text: str) -> None:
+        with self._alone():
+            self._put(text)
+
+    def _put(self, text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
         try:
+            if self._appends:
+                self._end = self._file.seek(0, os.SEEK_END)  # others may have written
             done = 0
             while done < len(data):
                 done += self._file.write(data[done:]) or 0
@@ -178,19 +213,15 @@ class CsvEvents(_Lines):
         SourceError: the file cannot be written, or has other columns.
     """
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
-        """Write to `path`; `append` goes on with a file that has rows already."""
-        super().__init__(path, append=append)
+    def _begin(self) -> None:
         header = ",".join(EVENT_COLUMNS) + "\n"
         if not self._end:
-            self._write(header)
+            self._put(header)
             return
         self._file.seek(0)
-        is_ours = self._file.read(len(header)) == header.encode()
-        self._file.seek(self._end)
-        if not is_ours:
+        if self._file.read(len(header)) != header.encode():
             self.close()
-            raise SourceError(f"{path}: its columns are those of another table; name another file")
+            raise SourceError(f"{self._path}: its columns are those of another table; name another file")
 
     def _line(self, values: dict[str, Any]) -> str:
         line = io.StringIO(newline="")
