@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ from maskwatch.batch.store import FileSystems, Store
 from tests.batches import LOCAL, OPTIONS, digests, faces, images, make_pictures
 from tests.commands import run, start
 from tests.services.servers import ObjectStore, wait_until
+from tests.test_classifier import make as make_classifier
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +202,12 @@ def test_copies_have_their_own_names_and_hide_faces(pictures, tmp_path):
     assert np.abs(np.diff(hidden, axis=1)).mean() < 0.5 * np.abs(np.diff(bare, axis=1)).mean()
 
 
-def test_a_second_stage_works_as_on_image(pictures, tmp_path):
+def test_a_second_stage_works_as_on_image(pictures, clean, tmp_path):
+    wrong = ("mask_worn_incorrectly", "mask_worn_incorrectly")
+    chosen = replace(OPTIONS, classifier=make_classifier(tmp_path / "wrong.onnx", labels=wrong))
+    run_batch([str(pictures)], str(tmp_path / "judged"), chosen, LOCAL)
+    assert {face["verdict"] for face in faces(tmp_path / "judged")} == {"mask_worn_incorrectly"}
+    assert len(faces(tmp_path / "judged")) == len(faces(clean))
     with pytest.raises(OptionError, match="add --classifier"):
         run_batch(
             [str(pictures)], str(tmp_path / "out"), BatchOptions(face_detector=tmp_path / "faces.pb"), LOCAL

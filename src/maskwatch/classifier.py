@@ -134,10 +134,13 @@ class TwoStage:
             ImageError: it cannot be read.
         """
         picture = read_picture(image)
-        found = self.finder.detect(picture.image)
+        return self.judge(picture.image, self.finder.detect(picture.image))
+
+    def judge(self, image: Image, found: Detections) -> Detections:
+        """Faces that were found in `image` (h, w, 3), labelled anew by the classifier."""
         if not len(found):
             return found
-        crops = [crop(picture.image, box, self.margin) for box in found.xyxy]
+        crops = [crop(image, box, self.margin) for box in found.xyxy]
         shares = self.classifier.label_scores(crops)
         label = shares.argmax(axis=1).astype(np.int8)
         sure = shares.max(axis=1) >= self.classifier.card.certainty_threshold

@@ -24,6 +24,7 @@ from tests.clips import make_clip
 from tests.commands import start
 from tests.conftest import jpeg
 from tests.services.servers import wait_until
+from tests.test_classifier import make as make_classifier
 from tests.test_cli_video import scene
 
 
@@ -79,6 +80,17 @@ def test_pictures_and_cameras_and_their_events(camera, tmp_path, astronaut):
     database.close()
     assert "alert" in kinds
     assert kinds.count("start") == kinds.count("end"), "the end is orderly: visits are finished"
+
+
+def test_a_classifier_of_ones_own_judges_pictures_and_videos(camera, tmp_path, astronaut):
+    wrong = ("mask_worn_incorrectly", "mask_worn_incorrectly")
+    with serving("--classifier", make_classifier(tmp_path / "wrong.onnx", labels=wrong)) as url:
+        assert json.loads(get(f"{url}/v1/model"))["classifier"] == "light"
+        with Client(url) as client:
+            assert client.detect(jpeg(astronaut)).verdict_names == ["mask_worn_incorrectly"]
+            job = client.wait_for_video(client.submit_video(camera).job_id)
+            summary = client.video_result(job.job_id)["summary"]
+    assert summary["mask_worn_incorrectly"] == summary["people"] == 1
 
 
 def test_aggregates_alone(camera):

@@ -62,6 +62,7 @@ def serve(
         bool, typer.Option("--blur", help="Make faces of cameras unrecognisable on the dashboard.")
     ] = False,
     model: options.Model = None,
+    classifier: options.Classifier = None,
     api_key_file: Annotated[
         Optional[Path],
         typer.Option(
@@ -107,6 +108,7 @@ def serve(
         from maskwatch.web.serving import ServeOptions, serving
     except ImportError as error:
         raise MissingExtraError.for_extra("serving", str(error.name), "web") from error
+    from maskwatch.classifier import Classifier, TwoStage
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.pipeline.stages import load_tracking
 
@@ -126,7 +128,8 @@ def serve(
         host, port, _key(api_key_file), tuple(cors_origins or ()), limits, () if model is None else (model,)
     )
     detector = Detector(model, DetectOptions(threads=1))
-    clip_detector, _ = load_tracking(model, None, DetectOptions.max_side)
+    clip_detector, _ = load_tracking(model, None, DetectOptions.max_side, classifier)
+    stages = TwoStage(detector, Classifier(classifier, threads=1)) if classifier else None
     console, stop = Console(stderr=True), threading.Event()
 
     with contextlib.ExitStack() as stack:
@@ -136,7 +139,7 @@ def serve(
         if sources:
             watch_options = _watch_options(rules, aggregate_every, only_sums=aggregate_only)
             feed, events = stack.enter_context(
-                _cameras(sources, watch_options, model, events, keep_days, loop=loop, blur=blur)
+                _cameras(sources, watch_options, (model, classifier), events, keep_days, loop=loop, blur=blur)
             )
         elif live is not None:
             from maskwatch.web.relay import RelayedFeed
@@ -146,7 +149,7 @@ def serve(
             store = _store(events)
             stack.callback(store.close)
         server = stack.enter_context(
-            serving(detector, clip_detector, serve_options, cameras=feed, events=store)
+            serving(detector, clip_detector, serve_options, cameras=feed, events=store, stages=stages)
         )
         if not quiet:
             say(console, f"The page: {server.url}")
@@ -192,14 +195,17 @@ def _watch_options(rules: Path | None, aggregate_every_s: float, *, only_sums: b
 def _cameras(
     sources: list[str],
     watch_options: WatchOptions,
-    model: Path | None,
+    models: tuple[Path | None, Path | None],
     events: str | None,
     keep_days: float | None,
     *,
     loop: bool,
     blur: bool,
 ) -> Iterator[tuple[BoardFeed, str]]:
-    """Watch cameras in the background: what viewers can see of them, and where their events are kept."""
+    """Watch cameras in the background: what viewers can see of them, and where their events are kept.
+
+    `models` are the detector and the classifier, if any.
+    """
     from maskwatch.pipeline.delivery import open_deliveries, teller
     from maskwatch.pipeline.stages import load_tracking
     from maskwatch.sources.camera import Camera, CameraOptions
@@ -207,7 +213,7 @@ def _cameras(
     from maskwatch.web.serving import watching
     from maskwatch.web.streams import BoardFeed
 
-    detector, track_options = load_tracking(model, None, CAMERA_SIDE)
+    detector, track_options = load_tracking(models[0], None, CAMERA_SIDE, models[1])
     cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
     name_apart(cameras)
     with contextlib.ExitStack() as stack:

@@ -76,7 +76,9 @@ def _state_routes(service: Service) -> APIRouter:
 
     @router.get("/v1/model", summary="The model's card", response_model=ModelCard)
     async def model() -> Response:
-        return JSONResponse(card_for_browsers(service.batcher.detector.card))
+        stages = service.batcher.stages
+        second = {} if stages is None else {"classifier": stages.classifier.card.name}
+        return JSONResponse({**card_for_browsers(service.batcher.detector.card), **second})
 
     @router.get("/v2/health/live", summary="Is it alive?", response_model=schemas.Health)
     async def live() -> Response:

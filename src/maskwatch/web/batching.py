@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from maskwatch.annotate import annotate, blur_faces
+from maskwatch.classifier import TwoStage
 from maskwatch.codec import Letterboxed, encode_image, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import MaskwatchError
@@ -95,12 +96,14 @@ class Batcher:
         together: int,
         together_px: int = Limits.together_px,
         on_batch: Callable[[int, float], None] = lambda pictures, seconds: None,
+        stages: TwoStage | None = None,
     ) -> None:
         """At most `together` pictures, and `together_px` px unless it is one, share a run of the network.
 
         `on_batch` hears of how many pictures a run was, and how long it took with decoding.
+        With `stages`, its classifier labels the faces that `detector` found.
         """
-        self.detector = detector
+        self.detector, self.stages = detector, stages
         self._together, self._together_px, self._on_batch = together, together_px, on_batch
         self._news = threading.Condition()
         self._waiting: deque[_Errand] = deque()
@@ -199,6 +202,8 @@ class Batcher:
             # suppression goes from the best face down, so weaker ones change nothing above them
             faces = detections[detections.score >= threshold]
             try:
+                if self.stages is not None and len(faces):
+                    faces = self.stages.judge(read_picture(errand.task.data).image, faces)
                 jpeg = _drawn(errand.task, faces) if errand.task.drawn else b""
             except MaskwatchError as error:
                 errand.future.set_exception(error)

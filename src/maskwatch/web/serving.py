@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskwatch._version import __version__
+from maskwatch.classifier import TwoStage
 from maskwatch.pipeline import DetectsFaces, LiveStep, WatchOptions, watch_cameras
 from maskwatch.sinks.event_store import EventStore
 from maskwatch.sources.camera import Camera
@@ -63,8 +64,11 @@ def serving(
     *,
     cameras: CameraFeed | None = None,
     events: EventStore | None = None,
+    stages: TwoStage | None = None,
 ) -> Iterator[WebServer]:
     """Serve until the block is left: `detector` looks at pictures, `clip_detector` at videos.
+
+    With `stages`, its classifier labels the faces in pictures.
 
     Raises:
         SourceError: the port is taken, or the address is not this machine's.
@@ -82,6 +86,7 @@ def serving(
         together=limits.together,
         together_px=limits.together_px,
         on_batch=meters.note_batch,
+        stages=stages,
     )
     videos = VideoJobs(clip_detector, limits)
     service = Service(
