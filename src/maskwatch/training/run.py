@@ -29,6 +29,11 @@ from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30
+_ORIGINS = {
+    "yunet": "layout and weights of YuNet (libfacedetection.train, Apache-2.0)",
+    "mobilenet_v2": "MobileNetV2's ImageNet weights (Keras Applications, Apache-2.0)",
+}
+"""Whose work a network builds on, by its backbone."""
 HOLDOUT_COLUMNS = ("step", "map_two", "face_ap", *(f"ap_{name}" for name in LABELS), "calibration_error")
 
 
@@ -118,7 +123,7 @@ def run(
     ]
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
-        export_onnx(network, card_of(network, Calibration()), paths.model)
+        export_onnx(network, card_of(network, Calibration(), is_taught=teacher is not None), paths.model)
         if holdout:
             figures = measure(paths.model, holdout)
             _append_holdout(paths.holdout, step, figures)
@@ -133,7 +138,7 @@ def run(
         report=report,
         evaluate=look_at_holdout,
     )
-    export_calibrated(network, holdout, paths.model)
+    export_calibrated(network, holdout, paths.model, is_taught=teacher is not None)
     Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
     return paths.model
 
@@ -152,13 +157,15 @@ def measure(model: Path, images: list[LabelledImage]) -> Report:
     return evaluate(images, _all_faces(model, images))
 
 
-def export_calibrated(network: MaskNet, holdout: list[LabelledImage], model: Path) -> Calibration:
+def export_calibrated(
+    network: MaskNet, holdout: list[LabelledImage], model: Path, *, is_taught: bool = False
+) -> Calibration:
     """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
     calibration = Calibration()
-    export_onnx(network, card_of(network, calibration), model)
+    export_onnx(network, card_of(network, calibration, is_taught=is_taught), model)
     if holdout:
         calibration = calibrate(holdout, _all_faces(model, holdout))
-        export_onnx(network, card_of(network, calibration), model, calibration)
+        export_onnx(network, card_of(network, calibration, is_taught=is_taught), model, calibration)
     return calibration
 
 
@@ -206,8 +213,11 @@ def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     return network
 
 
-def card_of(network: MaskNet, calibration: Calibration) -> ModelCard:
-    """The card of a freshly trained network."""
+def card_of(network: MaskNet, calibration: Calibration, *, is_taught: bool = False) -> ModelCard:
+    """The card of a freshly trained network; `is_taught` if it imitated a teacher."""
+    origins = [_ORIGINS[network.config.backbone]]
+    if is_taught:
+        origins.append(f"taught by a network of ours that started from {_ORIGINS['mobilenet_v2']}")
     return ModelCard(
         name=f"maskwatch-{network.config.name}",
         version="1",
@@ -222,7 +232,7 @@ def card_of(network: MaskNet, calibration: Calibration) -> ModelCard:
         parameters=network.parameter_count(),
         trained_on="see MODEL_CARD.md",
         license="Apache-2.0",
-        credits="Layout and warm start: YuNet (libfacedetection.train, Apache-2.0)",
+        credits="; ".join(origins),
         commit=_commit(),
     )
 
