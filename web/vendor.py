@@ -36,7 +36,12 @@ def fill(
     for name, source in package["vendor"].items():
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(here / "node_modules" / source, copy)
+        try:
+            shutil.copyfile(here / "node_modules" / source, copy)
+        except OSError as error:
+            return (
+                f"{source}: cannot be copied ({error.strerror}); delete {here / 'node_modules'} and try again"
+            )
     return ""
 
 

@@ -13,7 +13,7 @@ from maskwatch.boxes import iou
 from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
-from maskwatch.training.export import export_onnx
+from maskwatch.training.export import COARSE_LEAST_PX, export_onnx
 from maskwatch.training.loop import learning_rate, train
 from maskwatch.training.network import MaskNet, decode, priors
 from maskwatch.training.plot import plot_run
@@ -227,7 +227,7 @@ def test_the_exported_graph_gives_what_the_network_gives(exported, shape, channe
     with torch.no_grad():
         fine, coarse = look(network, bgr), look(network, functional.avg_pool2d(bgr, 4))
     boxes = np.concatenate([fine[0], coarse[0] * 4], axis=1)
-    large = np.prod(coarse[0][..., 2:] - coarse[0][..., :2], axis=-1) * 16 >= 96**2
+    large = np.prod(coarse[0][..., 2:] - coarse[0][..., :2], axis=-1) * 16 >= COARSE_LEAST_PX**2
     scores = np.concatenate([fine[1], coarse[1] * large[..., None]], axis=1)
     score_threshold = float(np.sort(scores.max(axis=2), axis=None)[-301:-299].mean())
     session = onnxruntime.InferenceSession(path)
