@@ -6,7 +6,7 @@ CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit sbom wheel versions clean
+.PHONY: help demo test lint bench docs audit sbom wheel versions clean
 
 help: ## Show these targets.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: $(VENV)/.test ## Style, types and layers.
 bench: $(VENV)/.bench ## Measure against the peers in ../shared/peers; prints ratios.
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/.docs ## Build the documentation into site/; warnings are errors.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 wheel: $(VENV)/.test ## Build wheel and source package into dist/; the same bytes every time.
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800) $(BIN)/hatchling build -d dist
 
@@ -46,7 +49,7 @@ versions: ## Lowest and highest dependencies on every Python found here; see doc
 	.ci/versions
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) web/node_modules src/maskwatch/web/static/app/vendor maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site web/node_modules src/maskwatch/web/static/app/vendor maskwatch-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -68,6 +71,10 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml $(CONSTRAINTS) tests/services/inst
 
 $(VENV)/.supply: $(VENV)/.test
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group supply
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
