@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,16 +81,8 @@ def crops_of_found(
     report: Said = lambda done, total: None,
 ) -> list[str]:
     """One crop for each face found, under its verdict, to be sorted by hand; what could not be read."""
-    failed = []
-    for done, (file, name) in enumerate(zip(files, _names(files), strict=True), 1):
-        try:
-            picture = read_picture(file.path).image
-            found = detector.detect(picture)
-        except ImageError as error:
-            failed.append(str(error))
-            continue
-        finally:
-            report(done, len(files))
+    failed: list[str] = []
+    for _, name, picture, found in _looks(files, detector, failed, report):
         for row in np.flatnonzero(found.size >= least_px):
             part = crop(picture, found.xyxy[row], margin)
             writer.write(part, found.verdict_names[row], f"{name}_{row}")
@@ -113,8 +105,22 @@ def synthesize(
     `incorrect` adds a third class with masks under the nose and on the chin. Landmarks are those of
     an upright face that fills its box, so turned heads get masks that sit badly.
     """
-    failed = []
-    for done, (file, name) in enumerate(zip(files, _names(files), strict=True), 1):
+    failed: list[str] = []
+    for number, name, picture, found in _looks(files, detector, failed, report):
+        bare = (found.label == WITHOUT_MASK) & (found.size >= least_px)
+        for row in np.flatnonzero(bare):
+            rng = np.random.default_rng((seed, number, int(row)))
+            worn = _worn(picture, found.xyxy[row], rng, incorrect=incorrect)
+            for label, drawn in [(WITHOUT_MASK, picture), *worn]:
+                writer.write(crop(drawn, found.xyxy[row], margin), LABELS[label], f"{name}_{row}")
+    return failed
+
+
+def _looks(
+    files: Sequence[ImageFile], detector: Detects, failed: list[str], report: Said
+) -> Iterator[tuple[int, str, Image, Detections]]:
+    """Number from 1, name, picture and faces of each file; what could not be read is added to `failed`."""
+    for number, (file, name) in enumerate(zip(files, _names(files), strict=True), 1):
         try:
             picture = read_picture(file.path).image
             found = detector.detect(picture)
@@ -122,14 +128,8 @@ def synthesize(
             failed.append(str(error))
             continue
         finally:
-            report(done, len(files))
-        bare = (found.label == WITHOUT_MASK) & (found.size >= least_px)
-        for row in np.flatnonzero(bare):
-            rng = np.random.default_rng((seed, done, int(row)))
-            worn = _worn(picture, found.xyxy[row], rng, incorrect=incorrect)
-            for label, drawn in [(WITHOUT_MASK, picture), *worn]:
-                writer.write(crop(drawn, found.xyxy[row], margin), LABELS[label], f"{name}_{row}")
-    return failed
+            report(number, len(files))
+        yield number, name, picture, found
 
 
 def _worn(
