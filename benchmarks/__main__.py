@@ -21,6 +21,7 @@ BENCHMARKS = {
     "cost": ("cost", "run"),
     "tracking": ("tracking", "run"),
     "video": ("video", "run"),
+    "web": ("web", "run"),
     "hour": ("video", "run_hour"),
     "batch": ("batch", "run"),
     "interruptions": ("batch", "run_interruptions"),
