@@ -15,10 +15,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import onnxruntime
 from tests.clips import SOUND_RATE, number_of, numbered
 
-from benchmarks.peers import TutorialSsd
+from benchmarks import fetched
+from benchmarks.peers import TutorialPipeline
 from benchmarks.scenes import HEADS, crowd
 from maskwatch import DetectOptions, Detector, annotate
 from maskwatch.pipeline import ClipOptions, process_clip
@@ -34,7 +34,7 @@ def run(shared: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clip = crowd().write(Path(folder) / "crowd.mp4")
         figures: dict[str, Any] = {"stages": stages(clip, Path(folder))}
-        figures["tutorial"] = against_tutorial(clip, shared, Path(folder))
+        figures["tutorial"] = against_tutorial(clip, shared)
     return figures
 
 
@@ -78,10 +78,10 @@ def stages(clip: Path, folder: Path) -> dict[str, float]:
     return fps
 
 
-def against_tutorial(clip: Path, shared: Path, folder: Path) -> dict[str, float]:
+def against_tutorial(clip: Path, shared: Path) -> dict[str, float]:
     """Our whole pipeline against SSD + MobileNetV2 on every face, both without an output file."""
     detector = _detector()
-    classify = _mobilenet(folder)
+    classifier = fetched.tutorial_classifier(shared)
     faces = {"ours": 0, "tutorial": 0}
 
     def ours() -> None:
@@ -89,22 +89,15 @@ def against_tutorial(clip: Path, shared: Path, folder: Path) -> dict[str, float]
         faces["ours"] = sum(summary.people.values())
 
     def tutorial() -> None:
-        ssd = TutorialSsd(shared / "peers", threads=2, score_threshold=0.5)
+        stages = TutorialPipeline(shared / "peers", classifier, threads=2, score_threshold=0.5)
         capture = cv2.VideoCapture(str(clip))
         faces["tutorial"] = count = 0
         while True:
             done, image = capture.read()
             if not done:
                 break
-            rgb = np.ascontiguousarray(image[..., ::-1]).astype(np.uint8)
-            crops = []
-            for x1, y1, x2, y2 in ssd.detect(rgb).xyxy.astype(int):
-                crop = cv2.resize(rgb[max(0, y1) : y2, max(0, x1) : x2], (224, 224))
-                crops.append(crop.astype(np.float32) / 127.5 - 1)
-            if crops:
-                classify(np.stack(crops))
+            faces["tutorial"] += len(stages.detect(np.ascontiguousarray(image[..., ::-1]).astype(np.uint8)))
             count += 1
-            faces["tutorial"] += len(crops)
         faces["tutorial"] = round(faces["tutorial"] / max(count, 1))
 
     timed = _alternate({"ours": ours, "tutorial": tutorial})
@@ -176,24 +169,6 @@ def _core_seconds(works: list[Callable[[], None]]) -> float:
     for work in works:
         work()
     return time.process_time() - started
-
-
-def _mobilenet(folder: Path) -> Callable[[np.ndarray[Any, Any]], Any]:
-    """The tutorial's classifier in onnxruntime, which is kinder to it than Keras; untrained, equally fast."""
-    import os
-
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras
-
-    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(224, 224, 3))
-    x = keras.layers.AveragePooling2D((7, 7))(base.output)
-    x = keras.layers.Dense(128, activation="relu")(keras.layers.Flatten()(x))
-    model = keras.Model(base.input, keras.layers.Dense(2, activation="softmax")(x))
-    path = folder / "mobilenet.onnx"
-    model.export(str(path), format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {name: batch})
 
 
 def _long_frames(minutes: float, fps: int) -> Iterator[np.ndarray[Any, Any]]:

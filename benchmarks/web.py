@@ -116,7 +116,7 @@ def uploads() -> dict[str, Any]:
     figures = {
         "callers": UPLOADS,
         "answered": len(answers),
-        "answered with another's picture": wrong,
+        "answered with another's picture": int(wrong),
         "refusals (429) on the way": refusals,
         "slowest refusal, s": slowest_refusal_s,
         "seconds": took_s,

@@ -78,7 +78,8 @@ class WebServer:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         kind, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(kind, socket.SOCK_STREAM)
+        # asyncio only sends at once (TCP_NODELAY) what it knows to be TCP; else each answer waits 40 ms
+        listener = socket.socket(kind, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
