@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,7 @@ STRANGE = [
     b"'\"",
     b"{}",
 ]
+FOUND = Path(__file__).parent / "found"
 EXAMPLES = {"image_bytes": 400, "video_bytes": 80, "onnx_bytes": 60, "http_request": 60, "spool_file": 60}
 
 
@@ -50,6 +52,12 @@ def test_sound_and_strange_inputs(name):
             started = time.monotonic()
             body(data)
             assert time.monotonic() - started < HANG_S
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.iterdir()), ids=lambda path: path.name)
+def test_what_fuzzing_once_found(path):
+    """Inputs made from our own seeds that failed before, called BODY-WHAT."""
+    BODIES[path.name.partition("-")[0]](path.read_bytes())
 
 
 def _mutated(name: str, draw: st.DataObject) -> bytes:

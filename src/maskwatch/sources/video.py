@@ -107,15 +107,18 @@ class VideoFile:
         """All frames, in order of time; may be iterated once more after the end."""
         info = self.info
         clock = _Clock(info, self._start_s)
-        index, name = 0, printable(str(self.path))
+        index, name, last_s = 0, printable(str(self.path)), -1.0
         for decoded in self._decoded_from_start():
             pts_s = clock.read(decoded.time)
             if pts_s < -float(info.time_base) / 2:
                 continue  # before --start, from the key frame on
             if self._end_s is not None and pts_s >= self._end_s - self._start_s:
                 break
-            yield Frame(upright(decoded, info.rotation), index, max(pts_s, 0.0), name)
-            index += 1
+            pts_s = max(pts_s, 0.0)
+            if pts_s <= last_s:  # two frames within half a tick before the start
+                pts_s = last_s + float(info.time_base)
+            yield Frame(upright(decoded, info.rotation), index, pts_s, name)
+            index, last_s = index + 1, pts_s
 
     def _look_at_first_frame(self) -> VideoInfo:
         """Decode one frame: only it tells rotation and size for sure."""
