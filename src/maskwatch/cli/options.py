@@ -10,7 +10,7 @@ import typer
 Model = Annotated[
     Optional[Path],
     typer.Option(
-        "--model", metavar="MODEL", help="A packaged detector, nano or small (default), or an ONNX file."
+        "--model", metavar="MODEL", help="A packaged detector by its name (small), or an ONNX file."
     ),
 ]
 Classifier = Annotated[
