@@ -295,7 +295,7 @@ def _interrupt(pictures: Path, out: Path, clean_s: float, times: int) -> list[in
 def _kill_in_cluster(pictures: Path, out: Path) -> dict[str, Any]:
     """Two nodes: kill −9 a worker, then all processes of a node, while they work."""
     with RayCluster() as cluster:
-        size = ("--part-size", "50", "-q", "--address", cluster.address)
+        size = ("--part-size", "25", "-q", "--address", cluster.address)
         process = subprocess.Popen([*COMMAND, str(pictures), "-o", str(out), *size], env=cluster.environment)
 
         def done() -> int:
