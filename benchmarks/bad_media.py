@@ -103,7 +103,7 @@ def _videos(cases: list[Case], folder: Path) -> str:
             if name == "ours":
                 arguments = [code, "video", str(case.path), "-o", str(out), "--every", "6", "--quiet"]
             outcome = _run(arguments)
-            made = f"; {_frames(out)} of {case.frames} frames" if out.exists() else ""
+            made = f"; {readable_frames(out)} of {case.frames} frames" if out.exists() else ""
             cells.append(f"{outcome.words}{made}{outcome.memory}")
         lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -150,7 +150,8 @@ def _words(code: int, said: str, late: bool, seconds: float) -> str:
     return "reads it"
 
 
-def _frames(path: Path) -> int:
+def readable_frames(path: Path) -> int:
+    """Frames of a video that decode; 0 of what is none."""
     try:
         with av.open(str(path)) as container:
             return sum(1 for _ in container.decode(video=0))

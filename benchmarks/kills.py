@@ -27,11 +27,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import PIL.Image
 from tests.clips import make_clip
 
+from benchmarks.bad_media import readable_frames
 from benchmarks.corpus import portrait
 from maskwatch.synthesis import canonical_landmarks, draw_mask
 
@@ -210,17 +210,9 @@ def _half_files(folder: Path) -> list[str]:
                 json.loads(path.read_text())
             except ValueError:
                 troubles.append(f"half a file {path.name}")
-        if kind == ".mp4" and ".part." not in path.name and _frames(path) == 0:
+        if kind == ".mp4" and ".part." not in path.name and readable_frames(path) == 0:
             troubles.append(f"half a video {path.name}")
     return troubles
-
-
-def _frames(path: Path) -> int:
-    try:
-        with av.open(str(path)) as container:
-            return sum(1 for _ in container.decode(video=0))
-    except (av.error.FFmpegError, OSError):
-        return 0
 
 
 def _names(folder: Path) -> set[str]:
@@ -289,7 +281,7 @@ def _of_image(folder: Path, ended: bool) -> list[str]:
 def _of_video(folder: Path, ended: bool) -> list[str]:
     out = folder / "out"
     troubles = _half_files(out) if out.is_dir() else []
-    done = _frames(out / "copy.mp4") if (out / "copy.mp4").exists() else 0
+    done = readable_frames(out / "copy.mp4") if (out / "copy.mp4").exists() else 0
     if done not in (0, 45) or (ended and done != 45):
         troubles.append(f"copy.mp4 has {done} frames")
     if ended:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,32 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no labelled photos here: {SHARED} is missing")
     return SHARED
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Answers with the status in the path, and keeps what it got."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((dict(self.headers), body))
+        self.send_response(int(self.path.strip("/").split("?")[0]))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hook() -> Iterator[ThreadingHTTPServer]:
+    """A webhook on loopback; `got` holds headers and body of each request."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    server.got = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def jpeg(image: Image, **options: object) -> bytes:

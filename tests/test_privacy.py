@@ -9,7 +9,6 @@ import signal
 import subprocess
 import threading
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -58,28 +57,6 @@ def pictures_in(content: bytes, raw: dict[str, bytes]) -> list[str]:
     return found + [name for name, run in raw.items() if run in content]
 
 
-class Hook(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.server.got.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hook():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    server.got = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, astronaut) -> Path:
     frames = [scene(astronaut, step) for step in range(30)]
@@ -114,7 +91,7 @@ def test_a_default_run_of_live_stores_and_sends_no_picture(clip, tmp_path, hook)
         "XDG_CONFIG_HOME": str(home / ".config"),
         "TMPDIR": str(scratch),
     }
-    sinks = ["events.jsonl", "events.csv", "events.db", f"http://127.0.0.1:{hook.server_port}/hook"]
+    sinks = ["events.jsonl", "events.csv", "events.db", f"http://127.0.0.1:{hook.server_port}/200"]
     process = subprocess.Popen(
         [*COMMAND, "live", str(clip), "--loop", "--port", "0", *(p for s in sinks for p in ("--sink", s))],
         cwd=work,
@@ -138,7 +115,7 @@ def test_a_default_run_of_live_stores_and_sends_no_picture(clip, tmp_path, hook)
     assert {"events.jsonl", "events.csv", "events.db"} <= names
     assert any(home in path.parents for path in alive), "the spool lies in the user's folder"
     assert not list(scratch.iterdir())
-    for content in (*alive.values(), *left.values(), *hook.got, said + rest):
+    for content in (*alive.values(), *left.values(), *(body for _, body in hook.got), said + rest):
         assert pictures_in(content, raw) == []
 
 

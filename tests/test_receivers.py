@@ -7,7 +7,6 @@ import json
 import sqlite3
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -221,30 +220,6 @@ def test_mosquitto_killed_in_the_middle_loses_nothing(tmp_path):
         heard = {json.loads(message.payload)["at_s"] for message in listener.messages}
         listener.close()
     assert heard == set(range(120))
-
-
-class Hook(BaseHTTPRequestHandler):
-    """Answers with the status in the path, and keeps what it got."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((dict(self.headers), body))
-        self.send_response(int(self.path.strip("/").split("?")[0]))
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hook():
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    server.got = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_webhook_gets_signed_events(hook, monkeypatch):
