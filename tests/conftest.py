@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from hypothesis import settings
 from skimage import data
 
 from maskwatch import DetectOptions, Detector
@@ -18,6 +20,11 @@ from maskwatch.frames import Image
 from maskwatch.synthesis import draw_mask
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A change is judged on the same inputs each time; `HYPOTHESIS_PROFILE=search` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def run(tracker, path, fps=25):
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_assignment_is_the_cheapest(rows, columns, seed):
     cost = np.random.default_rng(seed).integers(0, 20, (rows, columns)).astype(float)
     pairs = assign(cost)

@@ -125,8 +125,7 @@ def _labelled_image(
     to_label: dict[int, int],
     smallest_px: float,
 ) -> LabelledImage:
-    xywh = np.array([row["bbox"] for row in annotations], dtype=np.float32).reshape(-1, 4)
-    check_boxes(xywh)
+    xywh = checked_boxes([row["bbox"] for row in annotations])
     faces = Detections(
         xyxy=boxes.from_xywh(xywh),
         score=np.ones(len(xywh), dtype=np.float32),
@@ -145,14 +144,16 @@ def _labelled_image(
     )
 
 
-def check_boxes(values: npt.NDArray[np.float32]) -> None:
-    """Refuse boxes of an annotation file that are no places in a picture.
+def checked_boxes(rows: Sequence[Sequence[float]]) -> npt.NDArray[np.float32]:
+    """The boxes of an annotation file, (N, 4), if they are places in a picture.
 
     Raises:
-        ValueError: a number is none, or far beyond any picture.
+        ValueError: a box has not four numbers, or one that is none or far beyond any picture.
     """
+    values = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
     if not (np.abs(values) <= 8 * LARGEST_SIDE).all():  # false for NaN as well
         raise ValueError("a box that lies nowhere (not a number, or far outside)")
+    return values.astype(np.float32)
 
 
 def _picture_of(file: Path, name: str) -> Path:

@@ -131,7 +131,7 @@ def test_figures_follow_the_names_of_the_field(http, server):
 
 
 @given(changes=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_damaged_pictures_get_an_answer(server, changes):
     """Whatever is sent, the answer is faces or a problem of the caller's, and the server lives."""
     damaged = bytearray(changes.draw(st.sampled_from(pictures())))

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskwatch.class_folders import SUFFIXES
 from maskwatch.codec import read_picture
-from maskwatch.datasets import LabelledImage, check_boxes, label_index, read_coco
+from maskwatch.datasets import LabelledImage, checked_boxes, label_index, read_coco
 from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError, ImageError
 from maskwatch.files import LARGEST_SETTINGS_BYTES, read_bytes, read_text
@@ -166,10 +166,8 @@ def _labelled(
                 f"{file}: label {row[4]!r} means nothing here; say what: --label {row[4]}=with_mask"
             )
         indexes.append(index)
-    with np.errstate(over="ignore"):  # the check below names it
-        xyxy = np.array([row[:4] for row in rows], dtype=np.float32).reshape(-1, 4)
     try:
-        check_boxes(xyxy)
+        xyxy = checked_boxes([row[:4] for row in rows])
     except ValueError as error:
         raise DatasetError(f"{file}: {error}; correct or remove it") from error
     xyxy = np.clip(xyxy, 0, np.array([*size_wh, *size_wh], dtype=np.float32))

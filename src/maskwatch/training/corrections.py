@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwatch import boxes
-from maskwatch.datasets import LabelledImage, check_boxes, label_index
+from maskwatch.datasets import LabelledImage, checked_boxes, label_index
 from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError
 from maskwatch.files import LARGEST_TEXT_BYTES, read_json
@@ -70,9 +70,7 @@ def _correction(entry: dict[str, Any]) -> Correction:
 def _xyxy(bbox: Sequence[float]) -> npt.NDArray[np.float32]:
     if len(bbox) != 4:
         raise ValueError(f"bbox {bbox} has not four numbers")
-    xywh = np.array([bbox], np.float32)
-    check_boxes(xywh)
-    return boxes.from_xywh(xywh)[0]
+    return boxes.from_xywh(checked_boxes([bbox]))[0]
 
 
 def corrected(
