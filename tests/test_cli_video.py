@@ -90,14 +90,15 @@ def test_gif_in_and_gif_out(clip, tmp_path):
 def test_blurred_copies_hide_the_face(clip, tmp_path, detector, astronaut):
     assert run("video", clip, "-o", tmp_path / "plain.mp4", "--end", "0.5").returncode == 0
     assert run("video", clip, "-o", tmp_path / "blurred.mp4", "--end", "0.5", "--blur").returncode == 0
-    x1, y1, x2, y2 = detector.detect(scene(astronaut, 5)).xyxy[0].astype(int)
+    for number in (0, 5):  # in the first frame nobody is followed yet
+        x1, y1, x2, y2 = detector.detect(scene(astronaut, number)).xyxy[0].astype(int)
 
-    def detail(path):
-        with av.open(str(path)) as container:
-            image = list(container.decode(video=0))[5].to_ndarray(format="gray").astype(np.float32)
-        return float(np.abs(np.diff(image[y1 + 10 : y2 - 10, x1 + 6 : x2 - 6], axis=1)).mean())
+        def detail(path, number=number, rows=slice(y1 + 10, y2 - 10), columns=slice(x1 + 6, x2 - 6)):
+            with av.open(str(path)) as container:
+                image = list(container.decode(video=0))[number].to_ndarray(format="gray").astype(np.float32)
+            return float(np.abs(np.diff(image[rows, columns], axis=1)).mean())
 
-    assert detail(tmp_path / "blurred.mp4") < 0.5 * detail(tmp_path / "plain.mp4")
+        assert detail(tmp_path / "blurred.mp4") < 0.5 * detail(tmp_path / "plain.mp4"), number
 
 
 def test_a_broken_video_is_named_and_the_others_go_on(clip, tmp_path):

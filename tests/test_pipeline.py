@@ -1,5 +1,6 @@
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from maskwatch.pipeline import (
     prefetch,
     watch_frames,
 )
+from maskwatch.pipeline.video import usual_every
 
 
 class Fake:
@@ -153,6 +155,29 @@ def test_every_frame_comes_back_with_its_people(every):
         assert abs(float(step.detections.xyxy[0, 0]) - 5 * step.frame.index) < 6
     kinds = [event.kind for step in steps for event in step.events] + [e.kind for e in people.close()]
     assert (kinds[0], kinds[-1]) == ("start", "end")
+
+
+@pytest.mark.parametrize(
+    ("rate", "every"),
+    [("10", 1), ("15", 1), ("24000/1001", 2), ("25", 2), ("30000/1001", 2), ("50", 4), ("60", 5), ("1/7", 1)],
+)
+def test_a_video_is_looked_at_about_twelve_times_a_second(rate, every):
+    assert usual_every(Fraction(rate)) == every
+
+
+def test_whoever_may_be_a_face_is_to_be_hidden():
+    """New faces, that no track is reported of yet; weak ones, that never get one; missed ones."""
+    people = PeopleWatch("clip")
+    sure, weak = [100, 10, 130, 50], [300, 10, 330, 50]
+    seen = Detections(xyxy=np.array([sure, weak]), score=np.array([0.9, 0.2]), label=np.array([0, 0]))
+    first, second, third = frames(3)
+    tracked, _ = people.look(seen, first)
+    assert len(tracked) == 0
+    assert people.to_hide(first).xyxy.round().tolist() == [sure, weak, sure]
+    people.look(seen, second)
+    tracked, _ = people.look(Detections.empty(), third)
+    assert len(tracked) == 0
+    assert people.to_hide(third).xyxy.round().tolist() == [sure], "missed for a moment"
 
 
 def test_impossible_steps_are_refused():

@@ -175,14 +175,18 @@ class Client:
         except ServiceError:
             return False
 
-    def submit_video(self, path: str | os.PathLike[str], *, every: int = 1, copy: bool = True) -> VideoStatus:
-        """Hand in a video; every `every`th frame is looked at, and with `copy` an annotated copy is made.
+    def submit_video(
+        self, path: str | os.PathLike[str], *, every: int | None = None, copy: bool = True
+    ) -> VideoStatus:
+        """Hand in a video; with `copy` an annotated copy is made.
+
+        Every `every`th frame is looked at; None: as many as the server thinks right.
 
         Raises:
             ImageError: it is no video the server reads, or too large.
             ServiceError: the server refuses, or does not answer.
         """
-        wishes = {"every": str(every), "copy": str(copy).lower()}
+        wishes = {"copy": str(copy).lower()} | ({} if every is None else {"every": str(every)})
         try:
             with Path(path).open("rb") as video:  # sent as it is read, and again from its start
                 files = {"file": (Path(path).name, video)}

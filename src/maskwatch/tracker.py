@@ -76,6 +76,11 @@ class _Track:
         half = np.exp(self.state[2:] + self.velocity[2:] * min(ahead_s, 0.2)) / 2
         return np.concatenate([centre - half, centre + half])
 
+    def row_at(self, pts_s: float) -> Detections:
+        """The last detection, moved to where the face should be at `pts_s`."""
+        place = self.at(pts_s)[None].astype(np.float32)
+        return replace(self.row, xyxy=place, track_id=np.array([self.track_id]))
+
     def follow(self, row: Detections, pts_s: float) -> None:
         """Take one more detection; an alpha-beta filter smooths place and speed."""
         elapsed_s = max(pts_s - self.seen_s, 1e-3)
@@ -144,15 +149,11 @@ class Tracker:
 
     def coast(self, pts_s: float) -> Detections:
         """Where the reported faces should be at `pts_s`, for a frame that nobody looked at."""
-        rows = [
-            replace(
-                track.row,
-                xyxy=track.at(pts_s)[None].astype(np.float32),
-                track_id=np.array([track.track_id]),
-            )
-            for track in self._reported(pts_s)
-        ]
-        return Detections.concatenate(rows)
+        return Detections.concatenate([track.row_at(pts_s) for track in self._reported(pts_s)])
+
+    def expected(self, pts_s: float) -> Detections:
+        """Where every face that may come back should be at `pts_s`, reported or not, seen just now or not."""
+        return Detections.concatenate([track.row_at(pts_s) for track in self._tracks])
 
     @property
     def live_ids(self) -> frozenset[int]:

@@ -264,5 +264,5 @@ def _drawn(step: LiveStep, *, blur: bool) -> Image:
     from maskwatch.annotate import annotate, blur_faces
 
     assert step.frame is not None
-    image = blur_faces(step.frame.image, step.detections) if blur else step.frame.image
+    image = blur_faces(step.frame.image, step.to_hide) if blur else step.frame.image
     return annotate(image, step.detections)

@@ -40,8 +40,14 @@ def video(
     ] = None,
     rules: options.RulesFile = None,
     every: Annotated[
-        int, typer.Option("--every", metavar="N", help="Look at every Nth frame, follow in between.")
-    ] = 1,
+        Optional[int],
+        typer.Option(
+            "--every",
+            metavar="N",
+            help="Look at every Nth frame, follow in between.",
+            show_default="12.5 times a second; 1 with --blur",
+        ),
+    ] = None,
     start: Annotated[
         Optional[str], typer.Option("--start", metavar="TIME", help="Begin here: seconds or hh:mm:ss.")
     ] = None,
@@ -109,7 +115,7 @@ def video(
         def on_step(step: VideoStep) -> None:
             if lines is not None:
                 frame = step.frame
-                lines.write_frame(frame.source_id, frame.index, frame.pts_s, step.detections)
+                lines.write_frame(frame, step.detections, looked=step.looked)
 
         def on_event(event: Happening) -> None:
             if lines is not None and isinstance(event, Event) and event.kind == "end":

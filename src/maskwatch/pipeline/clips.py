@@ -18,7 +18,7 @@ from maskwatch.labels import VERDICTS
 from maskwatch.pipeline.images import DetectsFaces
 from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.pipeline.threads import Background
-from maskwatch.pipeline.video import VideoStep, watch_frames
+from maskwatch.pipeline.video import VideoStep, usual_every, watch_frames
 from maskwatch.sinks.video_file import VideoWriter
 from maskwatch.sources.video import VideoFile
 
@@ -30,14 +30,15 @@ class ClipOptions:
     """How a video is watched.
 
     Attributes:
-        every: look at every so many frames, follow the faces in between.
+        every: look at every so many frames, follow the faces in between; None: as `usual_every` says,
+            and at each one where `blur` is asked for.
         start_s, end_s: the part to watch, None for its ends.
         blur: make the faces in the copy unrecognisable.
         watch: how people are followed, and what is told of them.
         workers: frames looked at at the same time; 0: one a core.
     """
 
-    every: int = 1
+    every: int | None = None
     start_s: float | None = None
     end_s: float | None = None
     blur: bool = False
@@ -148,7 +149,10 @@ def process_clip(
 
             show = stack.enter_context(Background(draw, size=STEPS_BEHIND)).put
         try:
-            steps = watch_frames(source, detector, people, every=options.every, workers=options.workers)
+            every = options.every
+            if every is None:
+                every = 1 if options.blur else usual_every(source.info.rate)
+            steps = watch_frames(source, detector, people, every=every, workers=options.workers)
             for step in stack.enter_context(contextlib.closing(steps)):
                 summary.frames += 1
                 note(step.events)
@@ -168,5 +172,5 @@ def process_clip(
 
 
 def _drawn(step: VideoStep, *, blur: bool) -> Image:
-    image = blur_faces(step.frame.image, step.detections) if blur else step.frame.image
+    image = blur_faces(step.frame.image, step.to_hide) if blur else step.frame.image
     return annotate(image, step.detections)

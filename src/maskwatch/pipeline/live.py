@@ -170,13 +170,17 @@ class CameraStatus:
 
 @dataclass(frozen=True, eq=False)
 class LiveStep:
-    """News of one camera: a judged picture, or a change of state without one."""
+    """News of one camera: a judged picture, or a change of state without one.
+
+    `to_hide` holds all that may be a face, for pictures in which nobody may be recognised.
+    """
 
     camera: str
     frame: Frame | None
     detections: Detections
     events: list[Happening]
     status: CameraStatus
+    to_hide: Detections = field(default_factory=Detections.empty)
 
 
 class Follower:
@@ -239,6 +243,10 @@ class Follower:
         span_s = self._looked_at[-1] - self._looked_at[0]
         status.fps = (len(self._looked_at) - 1) / span_s if span_s > 0 else 0.0
         return tracked, events
+
+    def to_hide(self, frame: Frame) -> Detections:
+        """Every face that may be in the picture just taken."""
+        return self._people.to_hide(frame)
 
     def _count(self) -> None:
         """What came, and what became of it."""

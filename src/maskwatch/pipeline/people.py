@@ -60,11 +60,13 @@ class PeopleWatch:
         self._aggregator = (
             None if every_s is None else Aggregator(source_id, every_s, wall_origin=wall_origin)
         )
+        self._found = Detections.empty()
         self._last: dict[int, tuple[int, int]] = {}
         self._last_s = 0.0
 
     def look(self, found: Detections, frame: Frame) -> tuple[Detections, list[Happening]]:
         """Take the faces found in a frame: the same with ids and verdicts, and what is new."""
+        self._found = found
         tracked = self.tracker.update(found, frame.pts_s)
         tracked = self.verdicts.update(tracked, frame.pts_s, frame.image)
         live_ids = self.tracker.live_ids
@@ -84,6 +86,14 @@ class PeopleWatch:
     def skip(self, frame: Frame) -> Detections:
         """Where everyone should be in a frame that nobody looked at."""
         return self.verdicts.recall(self.tracker.coast(frame.pts_s))
+
+    def to_hide(self, frame: Frame) -> Detections:
+        """Every face that may be in the frame just taken: to be blurred, however unsure it is.
+
+        All that the last look found, weak ones and those not followed yet too, and where the faces
+        that it missed should be by now.
+        """
+        return Detections.concatenate([self._found, self.tracker.expected(frame.pts_s)])
 
     def close(self) -> list[Happening]:
         """End all visits, and sum up what is left."""

@@ -179,7 +179,8 @@ class Rounds:
         self, follower: Follower, frame: Frame | None, tracked: Detections, events: list[Happening]
     ) -> None:
         status = replace(follower.status)
-        self._on_step(LiveStep(follower.camera.name, frame, tracked, events, status))
+        to_hide = Detections.empty() if frame is None else follower.to_hide(frame)
+        self._on_step(LiveStep(follower.camera.name, frame, tracked, events, status, to_hide))
 
 
 def watch_cameras(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from maskwatch.detections import Detections
 from maskwatch.errors import SourceError
 from maskwatch.events import Event, Happening
+from maskwatch.frames import Frame
 from maskwatch.labels import VERDICTS
 
 try:
@@ -179,10 +180,15 @@ class JsonLines(_Lines):
         SourceError: the file cannot be written.
     """
 
-    def write_frame(self, source_id: str, index: int, pts_s: float, detections: Detections) -> None:
-        """One frame and its faces."""
-        faces = detections.to_dicts()
-        values = {"source_id": source_id, "index": index, "pts_s": round(pts_s, 6), "faces": faces}
+    def write_frame(self, frame: Frame, detections: Detections, *, looked: bool = True) -> None:
+        """One frame and its faces; where nobody `looked`, they were followed from frames before."""
+        values = {
+            "source_id": frame.source_id,
+            "index": frame.index,
+            "pts_s": round(frame.pts_s, 6),
+            "looked": looked,
+            "faces": detections.to_dicts(),
+        }
         self._write(_json_line("frame", values))
 
     def write_track(self, event: Event) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.codec import encode_image
-from maskwatch.detections import Detections
 from maskwatch.events import Event
 from maskwatch.frames import Image
 from maskwatch.pipeline import LiveStep
@@ -113,7 +112,7 @@ class Board:
             if not history or now - history[-1][0] >= HISTORY_EVERY_S:
                 history.append((round(now, 1), status.compliance, status.in_view.faces))
         if self.shows_pictures:
-            picture.put(None if step.frame is None else self._drawing(step.frame.image, step.detections))
+            picture.put(None if step.frame is None else self._drawing(step, step.frame.image))
         self._tell()
 
     def close(self) -> None:
@@ -184,9 +183,9 @@ class Board:
         for listener in listeners:
             listener()
 
-    def _drawing(self, image: Image, detections: Detections) -> Callable[[], Image]:
+    def _drawing(self, step: LiveStep, image: Image) -> Callable[[], Image]:
         def draw() -> Image:
-            return annotate(blur_faces(image, detections) if self._blur else image, detections)
+            return annotate(blur_faces(image, step.to_hide) if self._blur else image, step.detections)
 
         return draw
 

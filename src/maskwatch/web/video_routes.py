@@ -60,8 +60,14 @@ def _hand_in(service: Service) -> APIRouter:
     async def submit(
         request: Request,
         every: Annotated[
-            int, Query(ge=1, le=100, description="Look at every so many frames, follow in between.")
-        ] = 1,
+            int | None,
+            Query(
+                ge=1,
+                le=100,
+                description="Look at every so many frames, follow in between. "
+                "By default 12.5 times a second, and at every frame with `blur`.",
+            ),
+        ] = None,
         without_mask_s: Annotated[
             float, Query(ge=0, description="Alert when a person is without a mask for so many seconds.")
         ] = 2.0,
