@@ -19,21 +19,15 @@ def image(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for annotated copies.")
     ] = Path("maskwatch-out"),
-    json_file: Annotated[
-        Optional[str], typer.Option("--json", metavar="FILE", help="Write results as JSON; - prints them.")
-    ] = None,
+    json_file: options.JsonFile = None,
     csv_file: Annotated[
         Optional[str], typer.Option("--csv", metavar="FILE", help="Write a row a face; - prints them.")
     ] = None,
-    annotated: Annotated[
-        bool, typer.Option("--annotated/--no-annotated", help="Write copies with boxes drawn on them.")
-    ] = True,
+    annotated: options.Annotate = True,
     save_crops: Annotated[
         bool, typer.Option("--save-crops", help="Save each face in DIR/crops/VERDICT/.")
     ] = False,
-    blur: Annotated[
-        bool, typer.Option("--blur", help="Make the faces in the copies unrecognisable.")
-    ] = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from typing import TYPE_CHECKING
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from maskwatch.addresses import printable
 
@@ -18,12 +21,40 @@ def say(console: Console, words: str) -> None:
     console.print(lines, markup=False, highlight=False, soft_wrap=True)
 
 
+def write_json(target: str | None, content: Any, *, sync: bool = False) -> None:
+    """The results of a command as JSON: to a file, to standard output for "-", nowhere for None.
+
+    Raises:
+        SourceError: the file cannot be written.
+    """
+    if target is None:
+        return
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    from maskwatch.files import write_whole
+
+    write_whole(Path(target), text, sync=sync)
+
+
 def complain(words: str) -> None:
     """One sentence on standard error; a closed or full one is no reason to fail differently."""
     try:
         print(f"maskwatch: {printable(words)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
+
+
+def tell_places(error: BaseException) -> None:
+    """Where an error and its causes were raised: types and lines, never texts, which may hold a password."""
+    cause: BaseException | None = error
+    while cause is not None:
+        complain(f"{type(cause).__module__}.{type(cause).__name__}, raised at")
+        for frame in traceback.extract_tb(cause.__traceback__):
+            complain(f"  {frame.filename}:{frame.lineno} {frame.name}")
+        cause = cause.__cause__ or cause.__context__
 
 
 def speak_to_any_terminal() -> None:

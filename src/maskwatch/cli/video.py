@@ -29,7 +29,12 @@ def video(
             help="File (.mp4, .mkv, .mov, .gif), or folder for several videos; maskwatch-out by default.",
         ),
     ] = None,
-    no_video: Annotated[bool, typer.Option("--no-video", help="Write no video, only tables.")] = False,
+    annotated: Annotated[
+        bool,
+        typer.Option(
+            "--annotated/--no-annotated", " /--no-video", help="Write copies with boxes drawn on them."
+        ),
+    ] = True,
     json_file: Annotated[
         Optional[Path],
         typer.Option("--json", metavar="FILE", help="A JSON line a frame and a person."),
@@ -48,7 +53,7 @@ def video(
     end: Annotated[
         Optional[str], typer.Option("--end", metavar="TIME", help="Stop here: seconds or hh:mm:ss.")
     ] = None,
-    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the copy unrecognisable.")] = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
@@ -89,7 +94,7 @@ def video(
         ),
         workers=threads,
     )
-    targets = [None] * len(paths) if no_video else copy_targets(paths, output)
+    targets = copy_targets(paths, output) if annotated else [None] * len(paths)
     console = Console(stderr=True)
 
     columns = (
