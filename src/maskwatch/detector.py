@@ -59,6 +59,12 @@ class DetectOptions:
 
     Raises:
         OptionError: a value is out of range.
+
+    Examples:
+        >>> from maskwatch import DetectOptions, Detector
+        >>> picky = Detector(options=DetectOptions(score_threshold=0.99))
+        >>> len(picky.detect("people.jpg"))
+        0
     """
 
     score_threshold: float | None = None
@@ -88,6 +94,15 @@ class Detector:
     Raises:
         ModelError: the model file is missing, damaged, too large or no maskwatch model.
         OptionError: this machine's onnxruntime does not know the device asked for.
+
+    Examples:
+        >>> from maskwatch import Detector
+        >>> detector = Detector()
+        >>> faces = detector.detect("people.jpg")
+        >>> sorted(faces.verdict_names)
+        ['mask_worn_incorrectly', 'with_mask', 'with_mask', 'without_mask']
+        >>> [len(one) for one in detector.detect(["people.jpg", "people.jpg"])]
+        [4, 4]
     """
 
     def __init__(
