@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from maskwatch.cli.app import app
 from maskwatch.cli.settings import settable, variable_of, walk
+from maskwatch.cli.terminal import progress_bar
 from maskwatch.files import name_key, portable_name
 from tests.commands import COMMAND, ENVIRONMENT, run
 
@@ -256,6 +258,22 @@ def test_copies_have_such_names(tmp_path):
     assert {"nul_.jpg", "a_b.jpg"} <= set(names)
     assert all(portable_name(name) == name for name in names)
     assert len({name_key(name) for name in names}) == 4 + 4 * 4
+
+
+@pytest.mark.parametrize(("terminal", "quiet"), [(True, False), (True, True), (False, False)])
+def test_a_bar_is_for_terminals(terminal, quiet):
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=80)
+    with progress_bar(console, quiet=quiet) as bar:
+        for _ in bar.track(range(3), description="[red]a.mp4"):
+            pass
+    if terminal and not quiet:
+        assert "[red]a.mp4" in out.getvalue(), "a name is no markup"
+        assert "3/3" in out.getvalue()
+    else:
+        assert out.getvalue() == ""
 
 
 def test_json_of_doctor_and_data(tmp_path):

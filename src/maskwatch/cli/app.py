@@ -73,11 +73,16 @@ def _options(
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", "-v", help="Say where options come from and where an error was raised; any place."
+            "--verbose",
+            "-v",
+            help="Say where options come from and errors were raised; also after the command.",
         ),
     ] = False,
 ) -> None:
     """Tell for every face in pictures whether a mask is worn, worn wrong, or not worn.
+
+    Options also come from maskwatch.toml and from the environment: MASKWATCH_IMAGE_MODEL=small is --model of
+    image. See docs/configuration.md.
 
     Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import write_json
+from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ def batch(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Folders, globs, pictures, a list (.txt, a path a line), Parquet files with image bytes, "
             "or addresses: s3://, gs:// … .",
         ),
@@ -105,22 +105,13 @@ class _Bar:
     """Progress, pictures a second and time left: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import TextColumn
 
         self._console, self._quiet = console, quiet
         self._began: float | None = None
         self._line_at = 0.0
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} images/s"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-            transient=True,
-        )
+        speed = TextColumn("{task.fields[rate]:.1f} images/s")
+        self._bar = progress_bar(console, speed, quiet=quiet)
         self._task = self._bar.add_task("Detecting", total=None, rate=0.0)
 
     def show(self, progress: Progress) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import write_json
+from maskwatch.cli.terminal import progress_bar, write_json
 from maskwatch.cli.train import pairs
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
 @app.command()
 def synthesize(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATHS...", help="Pictures of bare faces, globs, or folders.")
+        list[str], typer.Argument(metavar="PATH", help="Pictures of bare faces, globs, or folders.")
     ],
     output: options.NewFolder = Path("synthesized"),
     incorrect: Annotated[
@@ -161,7 +161,7 @@ def label(
 def crops_(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="A labelled data set; or pictures, globs, folders."),
+        typer.Argument(metavar="SOURCE", help="A labelled data set; or pictures, globs, folders."),
     ],
     output: options.NewFolder = Path("crops"),
     margin: options.Margin = 0.3,
@@ -247,13 +247,8 @@ def _is_class_folders(source: Path) -> bool:
 def _bar(words: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; gives what reports done and total."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    task_name = TextColumn("{task.description}", markup=False)
-    columns = (task_name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+    with progress_bar(Console(stderr=True), quiet=quiet) as bar:
         task = bar.add_task(words, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

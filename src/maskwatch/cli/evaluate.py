@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import write_json
+from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,6 @@ def evaluate(
     `ignore`, or smaller than 8 px, neither reward nor punish.
     """
     from rich.console import Console
-    from rich.progress import track
 
     from maskwatch import datasets
     from maskwatch.detector import DetectOptions, Detector
@@ -62,8 +61,9 @@ def evaluate(
     )
     console = Console(stderr=True)
     found = ordered_map(lambda image: detector.detect(image.path), images, workers=2)
-    shown = track(found, "Detecting", len(images), console=console, disable=quiet or not console.is_terminal)
-    report = measure(images, list(shown), iou=iou, score_threshold=detector.card.score_threshold)
+    with progress_bar(console, quiet=quiet) as bar:
+        detections = list(bar.track(found, total=len(images), description="Detecting"))
+    report = measure(images, detections, iou=iou, score_threshold=detector.card.score_threshold)
     if json_file is not None:
         card = detector.card
         described = {"name": card.name, "version": card.version, "sha256": card.sha256}

@@ -9,12 +9,12 @@ from typing import Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import say
+from maskwatch.cli.terminal import progress_bar, say
 
 
 def image(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATHS...", help="Pictures, globs, or folders (searched through).")
+        list[str], typer.Argument(metavar="PATH", help="Pictures, globs, or folders (searched through).")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for annotated copies.")
@@ -43,7 +43,6 @@ def image(
     that cannot be read is named, the others go on, and the exit code is 1.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.detector import DetectOptions
     from maskwatch.pipeline import ImageResult, detect_files
@@ -64,15 +63,7 @@ def image(
         copies.write(result.file, result.detections)
 
     console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )
+    progress = progress_bar(console, quiet=quiet)
     summary = Summary()
     with contextlib.ExitStack() as stack:
         tables: list[JsonFile | CsvFile] = []

@@ -35,7 +35,7 @@ def live(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Camera number (0), /dev/video device, rtsp://, rtmp:// or http:// address, video file.",
         ),
     ],

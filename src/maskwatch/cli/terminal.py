@@ -13,12 +13,33 @@ from maskwatch.addresses import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 
 def say(console: Console, words: str) -> None:
     """Print words as they are: names of files may look like markup, and hold anything."""
     lines = "\n".join(map(printable, words.split("\n")))
     console.print(lines, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_bar(console: Console, *extra: ProgressColumn, quiet: bool, transient: bool = True) -> Progress:
+    """A bar with counts and the time left, `extra` columns before that; nothing at all where it would not do.
+
+    That is: where quiet was asked for, or `console` is no terminal. Words are shown as they are.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    class Bar(Progress):
+        """Older Rich prints an empty line at the end of a bar that was never shown."""
+
+        def stop(self) -> None:
+            if not self.disable:
+                super().stop()
+
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), *extra, TimeRemainingColumn())
+    hidden = quiet or not console.is_terminal
+    return Bar(*columns, console=console, disable=hidden, transient=transient)
 
 
 def write_json(target: str | None, content: Any, *, sync: bool = False) -> None:

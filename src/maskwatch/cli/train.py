@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import write_json
+from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
     from typing import Any
@@ -157,7 +157,6 @@ def _run(
 ) -> None:
     """Train with a progress bar (lines, where there is no terminal) and an honest time to go."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.class_folders import report_words
     from maskwatch.training.classifier.loop import Epoch
@@ -182,15 +181,7 @@ def _run(
             f"{val if epoch.val_loss == epoch.val_loss else ''}, {epoch.seconds:.1f} s{to_go}"
         )
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    ) as bar:
+    with progress_bar(console, quiet=quiet) as bar:
         tasks: dict[str, Any] = {}
 
         def working(what: str, done: int, total: int) -> None:

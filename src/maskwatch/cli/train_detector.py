@@ -8,13 +8,13 @@ from typing import Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import write_json
+from maskwatch.cli.terminal import progress_bar, write_json
 
 
 def train_detector(
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="COCO json files, or folders with annotations.json."),
+        typer.Argument(metavar="DATA", help="COCO json files, or folders with annotations.json."),
     ],
     output: options.RunFolder = Path("runs/detector"),
     recipe: Annotated[
@@ -58,7 +58,6 @@ def train_detector(
     import dataclasses
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.errors import MissingExtraError
 
@@ -79,14 +78,7 @@ def train_detector(
         torch.set_num_threads(threads)
     paths = RunPaths(output)
     console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    ) as bar:
+    with progress_bar(console, quiet=quiet, transient=False) as bar:
         task = bar.add_task("training", total=config.steps)
 
         def report(progress: loop.Progress) -> None:
