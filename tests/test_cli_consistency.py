@@ -6,12 +6,17 @@ import importlib.util
 import io
 import json
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 import typer
 
+from maskwatch import onnx_session
 from maskwatch.cli.app import app
+from maskwatch.cli.options import DEVICES
 from maskwatch.cli.settings import settable, variable_of, walk
 from maskwatch.cli.terminal import progress_bar
 from maskwatch.files import name_key, portable_name
@@ -284,3 +289,66 @@ def test_json_of_doctor_and_data(tmp_path):
     assert run("doctor", "-q").stdout == ""
     made = json.loads(run("data", "crops", PEOPLE, "-o", tmp_path / "crops", "--json", "-").stdout)
     assert sum(made["faces"].values()) == 4
+
+
+def test_json_is_all_that_standard_output_gets(tmp_path):
+    """From faces to crops, labels and figures; each command's result is one document."""
+
+    def said(*words: object) -> dict:
+        done = run(*words, "--json", "-", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    crops = said("data", "crops", PEOPLE, "-o", "crops", "--margin", "1")["faces"]
+    assert said("data", "check", "crops")["classes"]
+    labelled = said("data", "label", "crops", "-o", "labelled")
+    assert labelled["pictures"] + labelled["without_one_clear_face"] == sum(crops.values())
+    for name in ("with_mask", "without_mask"):
+        (tmp_path / "noise" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = np.random.default_rng(len(name) * 100 + number).integers(0, 255, (8, 8, 3), np.uint8)
+            PIL.Image.fromarray(pixels).resize((64, 64)).save(tmp_path / "noise" / name / f"{number}.png")
+    halves = said("data", "split", "noise", "-o", "halves", "--share", "0.5")["pictures"]
+    assert sum(halves.values()) == 12
+    assert said("data", "convert", "labelled", "-o", "coco")["faces"] == labelled["pictures"]
+    assert said("evaluate", "labelled")["model"]["name"] == "maskwatch-small"
+    assert said("export", "--web", "site")["files"]
+    assert said("batch", PEOPLE, "-o", "rows", "--local", "--workers", "1")["summary"]["faces"] == 4
+    written = tmp_path / "figures.json"
+    assert run("evaluate", "labelled", "--json", written, "-q", cwd=tmp_path).stdout == ""
+    assert json.loads(written.read_text())["data"] == "labelled"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["im"], {"image"}),
+        (["data", "s"], {"synthesize", "split"}),
+        (["image", "--sc"], {"--score-threshold", "--score"}),
+        (["image", "--model", "sm"], {"small"}),
+        (["live", "--device", "c"], {"cpu", "cuda", "coreml"}),
+    ],
+)
+def test_completion_in_bash(tmp_path, words, offered):
+    """Also beside a file of options that cannot be used."""
+    (tmp_path / "maskwatch.toml").write_text("[nonsense]\n")
+    code = "import sys; sys.argv[0] = 'maskwatch'; from maskwatch.cli.app import main; main()"
+    asked = {
+        "COMP_WORDS": "\n".join(["maskwatch", *words]),
+        "COMP_CWORD": str(len(words)),
+        "_MASKWATCH_COMPLETE": "complete_bash",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, **asked},
+        timeout=60,
+    )
+    assert set(done.stdout.split()) == offered
+    assert done.stderr == ""
+
+
+def test_devices_that_completion_offers():
+    assert set(DEVICES) == set(onnx_session.DEVICES)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+DEVICES = ("cpu", "cuda", "directml", "coreml", "openvino")
+"""As in `onnx_session`, which a completion has no time to import."""
+
+
+def _models(incomplete: str) -> list[str]:
+    """Names of packaged detectors, for a shell's completion."""
+    names = [file.name for file in (resources.files("maskwatch") / "models").iterdir()]
+    known = [
+        name.removeprefix("maskwatch-").removesuffix(".onnx") for name in names if name.endswith(".onnx")
+    ]
+    return [name for name in sorted(known) if name.startswith(incomplete)]
+
+
+def _devices(incomplete: str) -> list[str]:
+    return [name for name in DEVICES if name.startswith(incomplete)]
+
+
 Model = Annotated[
     Optional[Path],
     typer.Option(
-        "--model", metavar="MODEL", help="A packaged detector by its name (small), or an ONNX file."
+        "--model",
+        metavar="MODEL",
+        help="A packaged detector by its name (small), or an ONNX file.",
+        autocompletion=_models,
     ),
 ]
 Classifier = Annotated[
@@ -33,7 +54,12 @@ MaxSide = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option("--device", metavar="NAME", help="cpu, cuda, directml, coreml or openvino; see the docs."),
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, directml, coreml or openvino; see the docs.",
+        autocompletion=_devices,
+    ),
 ]
 Threads = Annotated[
     int,
