@@ -8,12 +8,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import typer
 
 from maskwatch.cli.app import app
+from tests.clips import make_clip
+from tests.commands import COMMAND, ENVIRONMENT
+from tests.services.servers import Broker, Postgres, answers, free_port, wait_until
 
 yaml = pytest.importorskip("yaml")
 tomllib = pytest.importorskip("tomllib")
@@ -207,3 +211,73 @@ def test_the_health_check_of_the_image_finds_a_server(one_thread):
         assert own != words
         assert subprocess.run([sys.executable, *own], timeout=60).returncode == 0
     assert subprocess.run([sys.executable, *own], timeout=60, capture_output=True).returncode != 0
+
+
+class BrokerOfCompose(Broker):
+    """mosquitto with the settings of compose.yaml, on a port and in a folder of its own."""
+
+    def command(self) -> list[str]:
+        text = (DEPLOY / "compose" / "mosquitto.conf").read_text()
+        text = text.replace("listener 1883", f"listener {self.port} 127.0.0.1")
+        text = text.replace("/mosquitto/data/", f"{self.folder}/")
+        config = self.folder / "mosquitto.conf"
+        config.write_text(f"{text}user root\n")
+        return [str(self.program), "-c", str(config)]
+
+
+def test_what_compose_starts_works_together(tmp_path, astronaut):
+    """Its two commands with its files, on a real broker and database; only addresses are others."""
+    httpx = pytest.importorskip("httpx")
+    clip = make_clip(tmp_path / "door.mp4", [astronaut[:320, 60:380].copy()] * 30, rate=Fraction(15))
+    key = "0123456789abcdef" * 3
+    (tmp_path / "api-key").write_text(f"{key}\n")
+    with BrokerOfCompose() as broker, Postgres() as database:
+        there = f"tester:${{DB_PASSWORD}}@127.0.0.1:{database.port}/postgres"
+        text = (DEPLOY / "compose" / "cameras.toml").read_text()
+        for old, new in (
+            ("maskwatch:${DB_PASSWORD}@database/maskwatch", there),
+            ("mqtt://broker/", f"mqtt://127.0.0.1:{broker.port}/"),
+            ("rtsp://camera.example/stream", str(clip)),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "cameras.toml").write_text(text)
+        services = compose()["services"]
+        port = free_port()
+
+        def start(name: str, *more: str) -> subprocess.Popen:
+            words = [word.replace("/etc/maskwatch", str(tmp_path)) for word in services[name]["command"]]
+            told = services[name]["environment"].items()
+            own = {
+                variable: value.replace(
+                    "maskwatch:${DB_PASSWORD:?write it to .env}@database/maskwatch", there
+                )
+                .replace("${DB_PASSWORD:?write it to .env}", "s3cret")
+                .replace("${DB_PASSWORD}", "s3cret")
+                for variable, value in told
+            }
+            environment = {**ENVIRONMENT, **own, "HOME": str(tmp_path)}
+            return subprocess.Popen(
+                [*COMMAND, *words, *more], env=environment, stderr=subprocess.PIPE, text=True
+            )
+
+        watch = start("watch", "--duration", "8")
+        _, said = watch.communicate(timeout=120)
+        assert watch.returncode == 0, said
+        assert "s3cret" not in said
+        assert len(re.findall(r"[1-9]\d* of \d+ events delivered", said)) == 2, said
+        serve = start("serve", "--port", str(port))
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+                wait_until(lambda: answers(port), 60)
+                assert http.get("/v2/health/ready").status_code == 200, "the health check has no key"
+                assert http.get("/metrics").status_code == 401
+                shown = {"Authorization": f"Bearer {key}"}
+                assert "maskwatch_" in http.get("/metrics", headers=shown).text
+                events = http.get("/v1/events", headers=shown)
+                assert events.status_code == 200
+                assert "door" in events.text
+        finally:
+            serve.terminate()
+            assert serve.wait(60) == 0
+            serve.stderr.close()
