@@ -111,9 +111,11 @@ def test_the_page_of_options_is_new():
         (["image", "x.jpg", "--model", "smal"], "did you mean 'small'"),
         (["image", "x.jpg", "--device", "cdua"], "did you mean 'cuda'"),
         (["data", "convert", ".", "--from", "yollo"], "did you mean 'yolo'"),
+        (["data", "check", ".", "--label", "n95=with_maks"], "did you mean 'with_mask'"),
     ],
 )
 def test_a_slip_of_the_keys(tmp_path, words, meant):
+    (tmp_path / "one.txt").write_text("0 0.5 0.5 0.1 0.1\n")  # a labelled folder, by its looks
     done = run(*words, cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert meant in done.stderr

@@ -132,15 +132,21 @@ def pairs(labels: list[str] | None) -> dict[str, str]:
     """`CLASS=LABEL` options as a dict.
 
     Raises:
-        OptionError: one has no "=".
+        OptionError: one has no "=", or names no label of ours.
     """
+    from maskwatch.datasets import label_index
     from maskwatch.errors import OptionError
+    from maskwatch.labels import LABELS
+    from maskwatch.suggest import did_you_mean
 
     found = {}
     for text in labels or []:
         name, sign, label = text.partition("=")
         if not sign or not name:
             raise OptionError(f"--label {text}: write CLASS=LABEL, for example n95=with_mask")
+        if label_index(label) is None:
+            means = did_you_mean(label, LABELS)
+            raise OptionError(f"--label {text}: no label; choose among {', '.join(LABELS)}{means}")
         found[name] = label
     return found
 
