@@ -18,6 +18,7 @@ from maskwatch.detections import Detections
 from maskwatch.errors import DatasetError, ImageError
 from maskwatch.files import LARGEST_SETTINGS_BYTES, read_bytes, read_text
 from maskwatch.labels import LABELS
+from maskwatch.suggest import did_you_mean, neighbours
 
 LabelFormat = Literal["auto", "voc", "yolo", "coco"]
 LABEL_FORMATS: Final[tuple[LabelFormat, ...]] = get_args(LabelFormat)
@@ -44,7 +45,8 @@ def read_labels(
         DatasetError: there are none, a file is damaged, a label means nothing, a picture is missing.
     """
     if not source.exists():
-        raise DatasetError(f"{source}: no such file or folder; check the path")
+        means = did_you_mean(source.name, neighbours(source))
+        raise DatasetError(f"{source}: no such file or folder; check the path{means}")
     kind = _guess(source) if kind == "auto" else kind
     if kind == "coco":
         return read_coco(source)
