@@ -69,6 +69,8 @@ def said_back(line, message):
         try:
             while len(got) < len(message) and (data := link.recv(65536)):
                 got += data
+        except ConnectionResetError:
+            pass  # unless the sender has heard of it first
         finally:
             sender.join()
     return got, time.monotonic() - began
@@ -92,11 +94,11 @@ def test_a_line_hurts_as_it_is_told(echo):
         assert got == MESSAGE
         assert took_s >= 0.4
         assert line.cut == 0
-        with line.being(cut_after=1000), pytest.raises(ConnectionResetError):
-            said_back(line, MESSAGE[:3000])
+        with line.being(cut_after=1000):
+            assert said_back(line, MESSAGE[:3000])[0] != MESSAGE[:3000]
         wait_until(lambda: len(heard[-1]) == 1000)
-        with line.being(is_closed=True), pytest.raises(ConnectionResetError):
-            said_back(line, b"nobody is there")
+        with line.being(is_closed=True):
+            assert said_back(line, b"nobody is there")[0] == b""
         assert line.cut == 2
 
 

@@ -107,8 +107,8 @@ class Line:
                 return
             connection.ends.append(there)
             await asyncio.gather(connection.carry(reader, there), connection.carry(there_reader, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except asyncio.CancelledError:
+            pass  # the line is taken down
         finally:
             connection.close()
             self._open.discard(connection)
@@ -138,11 +138,11 @@ class _Connection:
             end.transport.abort() if self._is_cut else end.close()
 
     async def carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """One direction, to its end."""
+        """One direction, to its end; the other one goes on, as an answer may still be under way there."""
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MOST_UNDER_WAY)
         delivering = asyncio.ensure_future(self._deliver(under_way, target))
         try:
-            while data := await source.read(CHUNK):
+            while data := await _read(source):
                 await under_way.put((time.monotonic() + self._line.delay_s, data))
             await under_way.put((0.0, b""))
             await delivering
@@ -152,7 +152,7 @@ class _Connection:
     async def _deliver(
         self, under_way: asyncio.Queue[tuple[float, bytes]], target: asyncio.StreamWriter
     ) -> None:
-        line, passed = self._line, 0
+        line, passed, hears = self._line, 0, True
         while True:
             due, data = await under_way.get()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -162,15 +162,18 @@ class _Connection:
                 with contextlib.suppress(OSError):
                     target.write_eof()
                 return
-            if line.cut_after is not None and passed + len(data) > line.cut_after:
-                target.write(data[: max(0, line.cut_after - passed)])
-                with contextlib.suppress(OSError):
-                    await target.drain()
+            cut_after = line.cut_after
+            rest = len(data) if cut_after is None else max(0, cut_after - passed)
+            try:
+                if hears:
+                    await self._write(target, data[:rest])
+            except OSError:
+                hears = False  # what still comes is thrown away
+            if rest < len(data):
                 await asyncio.sleep(0.02)  # the half is out before the reset
                 self.cut()
                 return
             passed += len(data)
-            await self._write(target, data)
 
     async def _write(self, target: asyncio.StreamWriter, data: bytes) -> None:
         """At the line's pace, which may change under way."""
@@ -182,3 +185,11 @@ class _Connection:
             target.write(data[:size])
             await target.drain()
             data = data[size:]
+
+
+async def _read(source: asyncio.StreamReader) -> bytes:
+    """The next piece; nothing at the end, and where the other side has gone."""
+    try:
+        return await source.read(CHUNK)
+    except OSError:
+        return b""
