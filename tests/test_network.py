@@ -55,22 +55,23 @@ def echo():
 
 
 def said_back(line, message):
-    """What comes back of a message, and how long it took."""
+    """What comes back of a message before the connection ends, and how long it took."""
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", line.port), timeout=20) as link:
+    got = b""
 
-        def send():
-            with contextlib.suppress(OSError):
-                link.sendall(message)
+    def send():
+        with contextlib.suppress(OSError):
+            link.sendall(message)
 
-        sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send)
+    with (
+        contextlib.suppress(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", line.port), timeout=20) as link,
+    ):
         sender.start()
-        got = b""
         try:
             while len(got) < len(message) and (data := link.recv(65536)):
                 got += data
-        except ConnectionResetError:
-            pass  # unless the sender has heard of it first
         finally:
             sender.join()
     return got, time.monotonic() - began
