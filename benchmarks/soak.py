@@ -214,7 +214,7 @@ def _soak(folder: Path, minutes: float, stack: contextlib.ExitStack) -> dict[str
     waiting = _still_waiting(own_port)
     figures = {"minutes": minutes, "faults": len(happened), "kinds": sorted(set(happened))}
     figures |= {SERVE: serve.end() | {"requests that still wait": waiting}, LIVE: live.end()}
-    accounts = _accounts(live.said, _arrived(disk, table, hook, listener))
+    accounts = accounts_of(live.said, _arrived(disk, table, hook, listener))
     return {
         **figures,
         "callers": answered,
@@ -296,7 +296,7 @@ def _summary(vitals: Vitals) -> dict[str, Any]:
     }
 
 
-def _accounts(said: str, arrived: dict[str, list[str]]) -> dict[str, Any]:
+def accounts_of(said: str, arrived: dict[str, list[str]]) -> dict[str, Any]:
     """What became of each event, by receiver; `unaccounted` is what nobody can tell."""
     accounts: dict[str, Any] = {}
     unaccounted = 0
