@@ -30,7 +30,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="A packaged detector by its name (small), or an ONNX file.",
+        help="A packaged detector by its name (small, nano), or an ONNX file.",
         autocompletion=_models,
     ),
 ]
