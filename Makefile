@@ -6,10 +6,10 @@ CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs audit sbom wheel versions clean
+.PHONY: help demo test lint bench docs audit sbom wheel dist-check versions clean
 
 help: ## Show these targets.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Install maskwatch into .venv and look at the example picture.
 	$(BIN)/maskwatch image examples/people.jpg --output maskwatch-demo --json maskwatch-demo/people.json
@@ -37,6 +37,9 @@ docs: $(VENV)/.docs ## Build the documentation into site/; warnings are errors.
 
 wheel: $(VENV)/.test ## Build wheel and source package into dist/; the same bytes every time.
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1577836800) $(BIN)/hatchling build -d dist
+
+dist-check: wheel $(VENV)/.supply ## Would a package index take what is in dist/?
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 
 sbom: $(VENV)/.supply ## List all that is installed, as CycloneDX, in dist/sbom.json.
 	@mkdir -p dist

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from maskwatch.frames import Frame
     from maskwatch.labels import LABELS, VERDICTS
     from maskwatch.model_card import ModelCard
+    from maskwatch.notebook import show
     from maskwatch.opencv_faces import OpenCvFaces
     from maskwatch.summary import Summary
 
@@ -74,6 +75,7 @@ _HOMES = {
     "TwoStage": "classifier",
     "annotate": "annotate",
     "blur_faces": "annotate",
+    "show": "notebook",
 }
 
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "__version__",
     "annotate",
     "blur_faces",
+    "show",
 ]
 
 

@@ -50,6 +50,14 @@ def annotate(image: Image, detections: Detections, *, with_score: bool = True) -
 
     Raises:
         ImageError: `image` is no RGB picture.
+
+    Examples:
+        >>> import cv2
+        >>> from maskwatch import Detector, annotate
+        >>> image = cv2.imread("people.jpg")[:, :, ::-1].copy()  # RGB
+        >>> drawn = annotate(image, Detector().detect(image))
+        >>> drawn.shape == image.shape, bool((drawn == image).all())
+        (True, False)
     """
     canvas = check_image(image, "annotate(image)").copy()
     base = max(canvas.shape[:2])
@@ -77,6 +85,14 @@ def blur_faces(image: Image, detections: Detections, *, margin: float = 0.15) ->
 
     Raises:
         ImageError: `image` is no RGB picture.
+
+    Examples:
+        >>> import cv2
+        >>> from maskwatch import Detector, blur_faces
+        >>> image = cv2.imread("people.jpg")[:, :, ::-1].copy()  # RGB
+        >>> anonymous = blur_faces(image, Detector().detect(image))
+        >>> anonymous.shape == image.shape, bool((anonymous == image).all())
+        (True, False)
     """
     canvas = check_image(image, "blur_faces(image)").copy()
     height, width = canvas.shape[:2]

@@ -47,6 +47,12 @@ class Classifier:
 
     Raises:
         ModelError: the file is missing, damaged, too large or no maskwatch classifier.
+
+    Examples:
+        >>> from maskwatch import Classifier
+        >>> judge = Classifier("mask_detector.onnx")  # of `maskwatch train`
+        >>> judge.card.classes
+        ('with_mask', 'without_mask')
     """
 
     def __init__(self, model: str | os.PathLike[str], *, threads: int = 0) -> None:
@@ -106,6 +112,12 @@ class TwoStage:
 
     A face's score stays the first stage's. Its label scores are that, times the root of the
     classifier's probability: scores of maskwatch are roots of products, and are compared squared.
+
+    Examples:
+        >>> from maskwatch import Classifier, Detector, TwoStage
+        >>> stages = TwoStage(Detector(), Classifier("mask_detector.onnx"))
+        >>> len(stages.detect("people.jpg"))
+        4
     """
 
     def __init__(self, finder: FindsFaces, classifier: Classifier, *, margin: float | None = None) -> None:

@@ -36,6 +36,13 @@ class ClassifierCard:
 
     Raises:
         OptionError: classes and labels do not fit together.
+
+    Examples:
+        >>> from maskwatch import ClassifierCard
+        >>> labels = ("with_mask", "without_mask")
+        >>> card = ClassifierCard("mine", ("n95", "bare"), labels, size_wh=(224, 224), margin=0.3)
+        >>> card.labels[card.classes.index("n95")]
+        'with_mask'
     """
 
     name: str

@@ -45,6 +45,12 @@ class ClientOptions:
 
     Raises:
         OptionError: a time is not above 0.
+
+    Examples:
+        >>> from maskwatch import Client, ClientOptions
+        >>> with Client("http://127.0.0.1:8360", ClientOptions(timeout_s=120, patience_s=0)) as client:
+        ...     len(client.detect("people.jpg"))
+        4
     """
 
     timeout_s: float = 60.0
@@ -85,6 +91,13 @@ class Client:
 
     Raises:
         MissingExtraError: httpx is not installed.
+
+    Examples:
+        >>> from maskwatch import Client
+        >>> with Client("http://127.0.0.1:8360") as client:  # `maskwatch serve` runs there
+        ...     faces = client.detect("people.jpg")
+        >>> len(faces)
+        4
     """
 
     def __init__(

@@ -23,6 +23,7 @@ from maskwatch.files import read_bytes
 from maskwatch.frames import Frame, Image, check_image
 from maskwatch.labels import UNCERTAIN
 from maskwatch.picture_header import read_header
+from maskwatch.suggest import did_you_mean, neighbours
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -179,7 +180,8 @@ def _read_file(path: Path) -> bytes:
         return read_bytes(path, LARGEST_FILE_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ImageError(f"{path}: cannot be read ({reason}); check the path") from error
+        means = did_you_mean(path.name, neighbours(path)) if isinstance(error, FileNotFoundError) else ""
+        raise ImageError(f"{path}: cannot be read ({reason}); check the path{means}") from error
     except ValueError as error:  # a NUL in the path
         raise ImageError(f"{str(path)!r}: no path ({error})") from error
 

@@ -14,8 +14,12 @@ from maskwatch.errors import MissingExtraError, OptionError
 from maskwatch.labels import LABELS, UNCERTAIN, VERDICTS
 
 if TYPE_CHECKING:
+    import pandas as pd
     import supervision
 
+_CORNERS = ("x1", "y1", "x2", "y2")
+_MOST_ROWS = 50
+"""Rows that a notebook shows of one picture."""
 _SHAPES: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
     "xyxy": ((4,), np.float32),
     "score": ((), np.float32),
@@ -44,6 +48,15 @@ class Detections:
 
     Raises:
         OptionError: the arrays' shapes do not fit together, or a label is none of the three.
+
+    Examples:
+        >>> from maskwatch import Detections
+        >>> faces = Detections(xyxy=[[0, 0, 10, 20], [30, 0, 40, 20]], score=[0.9, 0.8], label=[0, 1])
+        >>> faces.verdict_names
+        ['with_mask', 'without_mask']
+        >>> bare = faces[faces.label == 1]
+        >>> bare.to_dicts()[0]["box"]
+        {'x1': 30.0, 'y1': 0.0, 'x2': 40.0, 'y2': 20.0}
     """
 
     xyxy: npt.NDArray[np.float32]
@@ -131,10 +144,7 @@ class Detections:
         rows = zip(self.xyxy, self.score, self.label_scores, self.track_id, strict=True)
         return [
             {
-                "box": {
-                    name: round(float(value), 2)
-                    for name, value in zip(("x1", "y1", "x2", "y2"), xyxy, strict=True)
-                },
+                "box": {name: round(float(value), 2) for name, value in zip(_CORNERS, xyxy, strict=True)},
                 "label": label,
                 "verdict": verdict,
                 "score": round(float(score), 4),
@@ -196,6 +206,35 @@ class Detections:
                 "verdict": np.array(self.verdict_names, dtype=str),
             },
         )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a face: x1, y1, x2, y2, label, verdict, score, a column a label score, and track_id.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("Detections.to_pandas() needs pandas: pip install pandas") from error
+        columns: dict[str, Any] = dict(zip(_CORNERS, self.xyxy.T, strict=True))
+        columns |= {"label": self.label_names, "verdict": self.verdict_names, "score": self.score}
+        columns |= dict(zip(LABELS, self.label_scores.T, strict=True))
+        return pd.DataFrame({**columns, "track_id": self.track_id})
+
+    def _repr_html_(self) -> str:
+        """A table of the faces for notebooks; `maskwatch.show` draws them on their picture."""
+        rows = "".join(
+            f"<tr><td>{number}</td><td>{verdict}</td><td>{score:.2f}</td>"
+            f"<td>{', '.join(f'{value:.0f}' for value in xyxy)}</td></tr>"
+            for number, (verdict, score, xyxy) in enumerate(
+                zip(self.verdict_names[:_MOST_ROWS], self.score, self.xyxy, strict=False)
+            )
+        )
+        left = len(self) - _MOST_ROWS
+        more = f'<tr><td colspan="4">… and {left} more</td></tr>' if left > 0 else ""
+        head = "<tr><th></th><th>verdict</th><th>score</th><th>x1, y1, x2, y2</th></tr>"
+        return f"<table>{head}{rows}{more}</table>"
 
     @property
     def is_uncertain(self) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.onnx_file import FLOAT, INT64, UINT8, Tensor
 from maskwatch.onnx_session import DEVICES, Signature, open_model, providers_of, read_model_file
+from maskwatch.suggest import did_you_mean, neighbours
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -58,6 +59,12 @@ class DetectOptions:
 
     Raises:
         OptionError: a value is out of range.
+
+    Examples:
+        >>> from maskwatch import DetectOptions, Detector
+        >>> picky = Detector(options=DetectOptions(score_threshold=0.99))
+        >>> len(picky.detect("people.jpg"))
+        0
     """
 
     score_threshold: float | None = None
@@ -77,7 +84,8 @@ class DetectOptions:
             if getattr(self, name) < least:
                 raise OptionError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.device not in DEVICES:
-            raise OptionError(f"device {self.device!r} is unknown; choose one of {', '.join(DEVICES)}")
+            means = did_you_mean(self.device, DEVICES)
+            raise OptionError(f"device {self.device!r} is unknown; choose one of {', '.join(DEVICES)}{means}")
 
 
 class Detector:
@@ -86,6 +94,15 @@ class Detector:
     Raises:
         ModelError: the model file is missing, damaged, too large or no maskwatch model.
         OptionError: this machine's onnxruntime does not know the device asked for.
+
+    Examples:
+        >>> from maskwatch import Detector
+        >>> detector = Detector()
+        >>> faces = detector.detect("people.jpg")
+        >>> sorted(faces.verdict_names)
+        ['mask_worn_incorrectly', 'with_mask', 'with_mask', 'without_mask']
+        >>> [len(one) for one in detector.detect(["people.jpg", "people.jpg"])]
+        [4, 4]
     """
 
     def __init__(
@@ -200,7 +217,8 @@ def read_model(model: str | os.PathLike[str] | None) -> tuple[str, bytes]:
     if packaged is not None:
         return packaged.name, packaged.read_bytes()
     assert model is not None
-    path = Path(model)
+    path, names = Path(model), list(packaged_models())
+    means = "" if path.exists() else did_you_mean(path.name, [*names, *neighbours(path)])
     return str(path), read_model_file(
-        path, LARGEST_MODEL_BYTES, f"check the path, or name one of {', '.join(packaged_models())}"
+        path, LARGEST_MODEL_BYTES, f"check the path, or name one of {', '.join(names)}{means}"
     )

@@ -7,8 +7,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,8 @@ LARGEST_TEXT_BYTES: Final = 2**30
 """Annotation files of a million pictures have this order of size."""
 LARGEST_SETTINGS_BYTES: Final = 2**20
 """Rules, training options, lists of names: what people write by hand is far smaller."""
+_FORBIDDEN = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=\.|$)", re.IGNORECASE)
 _LONGEST_NAME = 200
 """Bytes of a file's name that leave room for an ending; file systems allow 255."""
 
@@ -79,6 +83,25 @@ def read_json(path: Path, most_bytes: int) -> Any:
 def is_folder(path: Path) -> bool:
     """Whether `path` is a folder; False for names that no file can have, where pathlib raises."""
     return os.path.isdir(path)  # noqa: PTH112 — see above
+
+
+def portable_name(name: str) -> str:
+    """`name` of one file or folder as Windows and macOS can have it too; most names stay as they are.
+
+    `:` and its like become `_`; a device's name (CON, nul.jpg) gets one behind it; no dot or space ends it.
+    """
+    if name in (".", ".."):
+        return name
+    name = _FORBIDDEN.sub("_", name)
+    if _RESERVED.match(name):
+        name = _RESERVED.sub(r"\1_", name, count=1)
+    kept = name.rstrip(". ")
+    return kept + "_" * (len(name) - len(kept))
+
+
+def name_key(name: str) -> str:
+    """The same for names that some file system holds to be one: in other case, or composed otherwise."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def same_file(first: Path, second: Path) -> bool:

@@ -26,6 +26,13 @@ class Frame:
 
     Raises:
         ImageError: `image` has another shape or type.
+
+    Examples:
+        >>> import numpy as np
+        >>> from maskwatch import Frame
+        >>> frame = Frame(np.zeros((480, 640, 3), np.uint8), index=12, pts_s=0.4, source_id="door")
+        >>> frame.size_wh
+        (640, 480)
     """
 
     image: Image

@@ -1,4 +1,12 @@
-"""The three labels of a face, in the order of the network's outputs, and the verdicts about it."""
+"""The three labels of a face, in the order of the network's outputs, and the verdicts about it.
+
+Examples:
+    >>> from maskwatch import LABELS, VERDICTS
+    >>> LABELS
+    ('with_mask', 'without_mask', 'mask_worn_incorrectly')
+    >>> VERDICTS[-1]
+    'uncertain'
+"""
 
 from __future__ import annotations
 

@@ -36,6 +36,12 @@ class ModelCard:
         credits: whose work it builds on.
         commit: revision of maskwatch that exported it, or "".
         sha256: digest of the file it was read from, "" for a card that was never in a file.
+
+    Examples:
+        >>> from maskwatch import Detector
+        >>> card = Detector().card
+        >>> card.name, card.labels
+        ('maskwatch-small', ('with_mask', 'without_mask', 'mask_worn_incorrectly'))
     """
 
     name: str

@@ -52,6 +52,13 @@ class OpenCvFaces:
     Raises:
         ModelError: the files are missing, or OpenCV cannot load them.
         OptionError: a threshold is out of range.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from maskwatch import Classifier, OpenCvFaces, TwoStage
+        >>> tutorial = TwoStage(OpenCvFaces(Path("face_detector")), Classifier("mask_detector.onnx"))
+        >>> len(tutorial.detect("people.jpg")) > 0
+        True
     """
 
     def __init__(self, model: Path, score_threshold: float | None = None) -> None:

@@ -19,6 +19,8 @@ Points are shares of the picture's width and height.
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from maskwatch.addresses import printable
 from maskwatch.errors import OptionError
 from maskwatch.events import Line, Rules, Zone
 from maskwatch.files import LARGEST_SETTINGS_BYTES, read_text
+from maskwatch.suggest import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +37,7 @@ else:
     import tomli as tomllib
 
 LONGEST_NAME = 100
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def read_rules(path: Path) -> Rules:
@@ -59,6 +63,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise OptionError(f"{path}: no TOML file ({error}); check how it was written") from error
 
 
+def expand_variables(value: Any, name: str) -> Any:
+    """A value of a TOML file with variables of the environment in the places of `${NAME}`.
+
+    Raises:
+        OptionError: there is no such variable; `name` is what the message calls the place.
+    """
+    if isinstance(value, dict):
+        return {key: expand_variables(one, f"{name}: {key}") for key, one in value.items()}
+    if isinstance(value, list):
+        return [expand_variables(one, name) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise OptionError(f"{name}: the environment has no variable {match[1]}; set it before the start")
+        return found
+
+    return _VARIABLE.sub(variable, value)
+
+
 def rules_of(content: dict[str, Any], name: str) -> Rules:
     """Rules from a table that was read already; `name` is what errors call it.
 
@@ -68,7 +94,10 @@ def rules_of(content: dict[str, Any], name: str) -> Rules:
     known = {field.name for field in dataclasses.fields(Rules)}
     unknown = sorted(set(content) - known)
     if unknown:
-        raise OptionError(f"{name}: unknown rule {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        raise OptionError(
+            f"{name}: unknown rule {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            f"{did_you_mean(unknown[0], known)}"
+        )
     values = dict(content)
     try:
         values["zones"] = tuple(_zone(table) for table in content.get("zones", ()))

@@ -10,7 +10,16 @@ from maskwatch.labels import MASK_WORN_INCORRECTLY, UNCERTAIN, VERDICTS, WITH_MA
 
 @dataclass(frozen=True)
 class Summary:
-    """How many pictures, faces and verdicts; add detections to get the next value."""
+    """How many pictures, faces and verdicts; add detections to get the next value.
+
+    Examples:
+        >>> from maskwatch import Detector, Summary
+        >>> summary = Summary().add(Detector().detect("people.jpg"))
+        >>> print(summary)
+        1 images, 4 faces: 2 with mask, 1 without, 1 worn wrong, 0 uncertain; compliance 50.0%
+        >>> summary.compliance
+        0.5
+    """
 
     images: int = 0
     failed: int = 0

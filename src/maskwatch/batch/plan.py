@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from maskwatch.batch.inputs import Item
 from maskwatch.batch.store import Store
 from maskwatch.errors import OptionError, SourceError
+from maskwatch.files import name_key, portable_name
 
 FORMAT = 1
 FOLDER = "_maskwatch"
@@ -147,12 +148,13 @@ def _grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _copy_name(relative: str, used: set[str]) -> str:
     """A name below `copies/` that no other picture has, on file systems that ignore case too."""
-    path = PurePosixPath(*[part for part in PurePosixPath(relative).parts if part not in ("..", "/")])
+    parts = [part for part in PurePosixPath(relative).parts if part not in ("..", "/")]
+    path = PurePosixPath(*map(portable_name, parts))
     suffix = path.suffix if path.suffix.lower() in _WRITABLE else ".jpg"
     stem = path.with_suffix("").name or "image"
     name, number = str(path.with_name(stem + suffix)), 1
-    while name.lower() in used:
+    while name_key(name) in used:
         number += 1
         name = str(path.with_name(f"{stem}-{number}{suffix}"))
-    used.add(name.lower())
+    used.add(name_key(name))
     return name

@@ -6,18 +6,20 @@ import errno
 import logging
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 
 from maskwatch.cli.batch import batch
+from maskwatch.cli.command_line import CommandLine, is_verbose
 from maskwatch.cli.data import app as data
 from maskwatch.cli.evaluate import evaluate
 from maskwatch.cli.export import export
 from maskwatch.cli.image import image
 from maskwatch.cli.live import live
 from maskwatch.cli.serve import serve
-from maskwatch.cli.terminal import complain, let_go_of_output, speak_to_any_terminal
+from maskwatch.cli.terminal import complain, let_go_of_output, speak_to_any_terminal, tell_places
 from maskwatch.cli.train import train
 from maskwatch.cli.train_detector import train_detector
 from maskwatch.cli.video import video
@@ -27,7 +29,7 @@ from maskwatch.picture_header import LARGEST_PIXELS
 
 app = typer.Typer(
     name="maskwatch",
-    help="Tell for every face in pictures whether a mask is worn, worn wrong, or not worn.",
+    cls=CommandLine,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,8 +62,30 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Options as TOML; ./maskwatch.toml, where there is one, by default.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Say where options come from and errors were raised; also after the command.",
+        ),
+    ] = False,
 ) -> None:
-    """Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
+    """Tell for every face in pictures whether a mask is worn, worn wrong, or not worn.
+
+    Options also come from maskwatch.toml and from the environment: MASKWATCH_IMAGE_MODEL=small is --model of
+    image. See docs/configuration.md.
+
+    Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output.
+    """
 
 
 def main() -> None:
@@ -86,6 +110,8 @@ def _run() -> int | str | None:
         return end.code
     except MaskwatchError as error:
         complain(str(error))
+        if is_verbose(sys.argv[1:]):
+            tell_places(error)
         return 2 if isinstance(error, OptionError) else 1
     except KeyboardInterrupt:
         complain("interrupted")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskwatch.cli import options
+from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ def batch(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Folders, globs, pictures, a list (.txt, a path a line), Parquet files with image bytes, "
             "or addresses: s3://, gs:// … .",
         ),
@@ -35,19 +36,13 @@ def batch(
     local: Annotated[
         bool, typer.Option("--local", help="Processes of this machine, without Ray; the same results.")
     ] = False,
-    address: Annotated[
-        Optional[str],
-        typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster; auto: the one here."),
-    ] = None,
+    address: options.RayAddress = None,
     part_size: Annotated[
         int, typer.Option("--part-size", metavar="N", min=1, help="Pictures in one file of the results.")
     ] = 500,
-    annotated: Annotated[
-        bool, typer.Option("--annotated", help="Write copies with boxes drawn on them, too.")
-    ] = False,
-    blur: Annotated[
-        bool, typer.Option("--blur", help="Write copies with unrecognisable faces, too.")
-    ] = False,
+    json_file: options.JsonFile = None,
+    annotated: options.Annotate = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
@@ -63,6 +58,7 @@ def batch(
     """
     from rich.console import Console
 
+    from maskwatch.addresses import redact
     from maskwatch.batch import BatchOptions, run_batch
     from maskwatch.batch.job import Workers
 
@@ -87,11 +83,10 @@ def batch(
         raise typer.Exit(130) from None
     finally:
         bar.close()
+    write_json(json_file, {"output": redact(output), "summary": report.summary.to_dict()})
     if not quiet:
         console.print(str(report.summary), highlight=False, soft_wrap=True)
         console.print(bar.words(report), highlight=False, soft_wrap=True)
-        from maskwatch.addresses import redact
-
         console.print(f"Written to {redact(output)}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -110,22 +105,13 @@ class _Bar:
     """Progress, pictures a second and time left: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import TextColumn
 
         self._console, self._quiet = console, quiet
         self._began: float | None = None
         self._line_at = 0.0
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} images/s"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-            transient=True,
-        )
+        speed = TextColumn("{task.fields[rate]:.1f} images/s")
+        self._bar = progress_bar(console, speed, quiet=quiet)
         self._task = self._bar.add_task("Detecting", total=None, rate=0.0)
 
     def show(self, progress: Progress) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
+from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,12 +25,8 @@ def evaluate(
     iou: Annotated[
         float, typer.Option("--iou", min=0.05, max=0.95, help="Overlap from which a face counts as found.")
     ] = 0.5,
-    json_file: Annotated[
-        Optional[Path], typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")
-    ] = None,
-    plot: Annotated[
-        Optional[Path], typer.Option("--plot", metavar="FILE", help="Draw precision over recall (PNG, SVG).")
-    ] = None,
+    json_file: options.JsonFile = None,
+    plot: options.Plot = None,
     model: options.Model = None,
     max_side: options.MaxSide = 1024,
     device: options.Device = "cpu",
@@ -40,17 +37,14 @@ def evaluate(
     Average precision follows COCO; recall is taken at 0.1 false alarms a picture. Faces marked
     `ignore`, or smaller than 8 px, neither reward nor punish.
     """
-    import json
-
     from rich.console import Console
-    from rich.progress import track
 
     from maskwatch import datasets
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import DatasetError
     from maskwatch.evaluate import evaluate as measure
-    from maskwatch.files import write_whole
     from maskwatch.pipeline import ordered_map
+    from maskwatch.suggest import did_you_mean
 
     images = datasets.read_coco(data)
     if sets is not None:
@@ -59,6 +53,7 @@ def evaluate(
         if not wanted <= known:
             raise DatasetError(
                 f"{data}: no set {', '.join(sorted(wanted - known))}; it has {', '.join(sorted(known))}"
+                f"{did_you_mean(min(wanted - known), known)}"
             )
         images = [image for image in images if image.set_name in wanted]
     detector = Detector(
@@ -66,17 +61,18 @@ def evaluate(
     )
     console = Console(stderr=True)
     found = ordered_map(lambda image: detector.detect(image.path), images, workers=2)
-    shown = track(found, "Detecting", len(images), console=console, disable=quiet or not console.is_terminal)
-    report = measure(images, list(shown), iou=iou, score_threshold=detector.card.score_threshold)
+    with progress_bar(console, quiet=quiet) as bar:
+        detections = list(bar.track(found, total=len(images), description="Detecting"))
+    report = measure(images, detections, iou=iou, score_threshold=detector.card.score_threshold)
     if json_file is not None:
         card = detector.card
         described = {"name": card.name, "version": card.version, "sha256": card.sha256}
         content = {"model": described, "data": str(data), "sets": sets, **report.to_dict()}
-        write_whole(json_file, json.dumps(content, indent=1) + "\n", sync=True)
+        write_json(json_file, content, sync=True)
     if plot is not None:
         _plot(report, plot)
     if not quiet:
-        out = Console()
+        out = Console(stderr=json_file == "-")
         out.print(_table(report))
         out.print(_words(report), highlight=False, soft_wrap=True)
 

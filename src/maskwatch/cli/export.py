@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from maskwatch.cli import options
+from maskwatch.cli.terminal import write_json
 
 
 def export(
@@ -34,24 +34,24 @@ def export(
         Optional[str],
         typer.Option("--classes", metavar="A,B", help="Classes of the outputs, in order."),
     ] = None,
-    labels: Annotated[
-        Optional[list[str]],
-        typer.Option("--label", metavar="CLASS=LABEL", help="What a class means, e.g. n95=with_mask."),
-    ] = None,
+    labels: options.Labels = None,
     size: Annotated[
         Optional[int],
         typer.Option("--size", metavar="PX", help="Side of the crops, where it is open."),
     ] = None,
-    margin: Annotated[
-        float, typer.Option("--margin", metavar="SHARE", help="Crops reach this far beyond the face's box.")
-    ] = 0.3,
+    margin: options.Margin = 0.3,
     input_range: Annotated[
-        str, typer.Option("--input-range", help="Pixels as the model wants them: -1..1, 0..1 or 0..255.")
+        str,
+        typer.Option(
+            "--input-range", metavar="RANGE", help="Pixels as the model wants them: -1..1, 0..1 or 0..255."
+        ),
     ] = "-1..1",
     web: Annotated[
         Optional[Path],
         typer.Option("--web", metavar="DIR", help="Write the page for detection in the browser, instead."),
     ] = None,
+    json_file: options.JsonFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Convert a Keras classifier to ONNX (INT8 and LiteRT too), and compare their answers.
 
@@ -65,7 +65,7 @@ def export(
     from maskwatch.errors import MissingExtraError, OptionError
 
     if web is not None:
-        _export_page(web, model, Console())
+        _export_page(web, model, json_file, quiet=quiet)
         return
     if model is None:
         raise OptionError("name the classifier to convert, or --web DIR for the page")
@@ -98,7 +98,19 @@ def export(
         made.append(exports.compare(small, wanted, images))
     if litert:
         made.append(exports.export_litert(model, target.with_suffix(".tflite"), images, wanted))
-    out = Console()
+    files = [
+        {
+            "path": str(one.path),
+            "bytes": one.size_bytes,
+            "same_class": one.agreement,
+            "pictures": one.pictures,
+        }
+        for one in made
+    ]
+    write_json(json_file, {"classes": card.classes, "labels": card.labels, "files": files})
+    if quiet:
+        return
+    out = Console(stderr=json_file == "-")
 
     def say(words: str) -> None:
         out.print(words, markup=False, highlight=False, soft_wrap=True)
@@ -118,12 +130,18 @@ def export(
         say("The pictures were random; name crops of faces with --pictures for a true comparison.")
 
 
-def _export_page(folder: Path, model: Path | None, out: Console) -> None:
+def _export_page(folder: Path, model: Path | None, json_file: str | None, *, quiet: bool) -> None:
     """Write the page with the packaged detectors, or with one's own."""
+    from rich.console import Console
+
     from maskwatch.web.site import export_site
 
     site = export_site(folder, () if model is None else (model,))
     megabytes = sum(site.sizes.values()) / 1e6
+    write_json(json_file, {"folder": str(folder), "files": site.sizes, "missing": site.missing})
+    if quiet:
+        return
+    out = Console(stderr=json_file == "-")
     out.print(f"{folder}: {len(site.sizes)} files, {megabytes:.1f} MB", markup=False, highlight=False)
     if site.missing:
         out.print(f"maskwatch: {site.missing}: the page can be opened, but detects nothing", markup=False)

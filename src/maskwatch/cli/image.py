@@ -9,31 +9,25 @@ from typing import Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import say
+from maskwatch.cli.terminal import progress_bar, say
 
 
 def image(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATHS...", help="Pictures, globs, or folders (searched through).")
+        list[str], typer.Argument(metavar="PATH", help="Pictures, globs, or folders (searched through).")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for annotated copies.")
     ] = Path("maskwatch-out"),
-    json_file: Annotated[
-        Optional[str], typer.Option("--json", metavar="FILE", help="Write results as JSON; - prints them.")
-    ] = None,
+    json_file: options.JsonFile = None,
     csv_file: Annotated[
         Optional[str], typer.Option("--csv", metavar="FILE", help="Write a row a face; - prints them.")
     ] = None,
-    annotated: Annotated[
-        bool, typer.Option("--annotated/--no-annotated", help="Write copies with boxes drawn on them.")
-    ] = True,
+    annotated: options.Annotate = True,
     save_crops: Annotated[
         bool, typer.Option("--save-crops", help="Save each face in DIR/crops/VERDICT/.")
     ] = False,
-    blur: Annotated[
-        bool, typer.Option("--blur", help="Make the faces in the copies unrecognisable.")
-    ] = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
@@ -49,7 +43,6 @@ def image(
     that cannot be read is named, the others go on, and the exit code is 1.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.detector import DetectOptions
     from maskwatch.pipeline import ImageResult, detect_files
@@ -70,15 +63,7 @@ def image(
         copies.write(result.file, result.detections)
 
     console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )
+    progress = progress_bar(console, quiet=quiet)
     summary = Summary()
     with contextlib.ExitStack() as stack:
         tables: list[JsonFile | CsvFile] = []

@@ -35,16 +35,12 @@ def live(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Camera number (0), /dev/video device, rtsp://, rtmp:// or http:// address, video file.",
         ),
     ],
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where the page is served.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the page; 0: any free one.")
-    ] = 8350,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8350,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page.")] = True,
     window: Annotated[
         bool, typer.Option("--window", help="Show the picture in a window too; q ends the program.")
@@ -72,14 +68,9 @@ def live(
         Optional[Path],
         typer.Option("--spool", metavar="DIR", help="Where events wait for receivers that are away."),
     ] = None,
-    duration: Annotated[
-        Optional[float], typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")
-    ] = None,
+    duration: options.Duration = None,
     loop: options.Loop = False,
-    blur: Annotated[
-        bool,
-        typer.Option("--blur", help="Make faces unrecognisable on the page, in the window and recording."),
-    ] = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 640,
     model: options.Model = None,
@@ -169,7 +160,7 @@ def _recording(
 ) -> Iterator[Callable[[LiveStep], None]]:
     """Writes what is seen to files, in a thread of its own; what it cannot keep up with is left out."""
     from maskwatch.errors import OptionError
-    from maskwatch.files import is_folder
+    from maskwatch.files import is_folder, portable_name
     from maskwatch.pipeline import Background
     from maskwatch.sinks.mqtt import slug_of
     from maskwatch.sinks.recorder import Recorder
@@ -180,7 +171,7 @@ def _recording(
     with contextlib.ExitStack() as stack:
         recorders: dict[str, Recorder] = {}
         for camera in cameras:
-            path = target if is_file else target / f"{slug_of(camera.name)}.mp4"
+            path = target if is_file else target / portable_name(f"{slug_of(camera.name)}.mp4")
             recorders[camera.name] = stack.enter_context(Recorder(path))
         troubles.append(lambda: "; ".join(one.trouble for one in recorders.values() if one.trouble))
 

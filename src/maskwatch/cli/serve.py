@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,11 @@ from maskwatch.cli.terminal import say
 from maskwatch.cli.watching import name_apart
 
 if TYPE_CHECKING:
+    from maskwatch.classifier import TwoStage
+    from maskwatch.detector import Detector
     from maskwatch.pipeline import LiveStep, WatchOptions
     from maskwatch.sinks.event_store import EventStore
+    from maskwatch.tracker import TrackOptions
     from maskwatch.web.streams import BoardFeed, CameraFeed
 
 KEY_VARIABLE = "MASKWATCH_API_KEY"
@@ -30,10 +33,8 @@ CAMERA_SIDE = 640
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port; 0: any free one.")
-    ] = 8360,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8360,
     sources: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -58,11 +59,10 @@ def serve(
     aggregate_every: options.AggregateEvery = 60.0,
     keep_days: options.KeepDays = None,
     loop: options.Loop = False,
-    blur: Annotated[
-        bool, typer.Option("--blur", help="Make faces of cameras unrecognisable on the dashboard.")
-    ] = False,
+    blur: options.Blur = False,
     model: options.Model = None,
     classifier: options.Classifier = None,
+    device: options.Device = "cpu",
     api_key_file: Annotated[
         Optional[Path],
         typer.Option(
@@ -127,8 +127,8 @@ def serve(
     serve_options = ServeOptions(
         host, port, _key(api_key_file), tuple(cors_origins or ()), limits, () if model is None else (model,)
     )
-    detector = Detector(model, DetectOptions(threads=1))
-    clip_detector, _ = load_tracking(model, None, DetectOptions.max_side, classifier)
+    detector = Detector(model, DetectOptions(threads=1, device=device))
+    clip_detector, _ = load_tracking(model, None, DetectOptions.max_side, classifier, device=device)
     stages = TwoStage(detector, Classifier(classifier, threads=1)) if classifier else None
     console, stop = Console(stderr=True), threading.Event()
 
@@ -139,7 +139,15 @@ def serve(
         if sources:
             watch_options = _watch_options(rules, aggregate_every, only_sums=aggregate_only)
             feed, events = stack.enter_context(
-                _cameras(sources, watch_options, (model, classifier), events, keep_days, loop=loop, blur=blur)
+                _cameras(
+                    sources,
+                    watch_options,
+                    partial(load_tracking, model, None, CAMERA_SIDE, classifier, device=device),
+                    events,
+                    keep_days,
+                    loop=loop,
+                    blur=blur,
+                )
             )
         elif live is not None:
             from maskwatch.web.relay import RelayedFeed
@@ -195,7 +203,7 @@ def _watch_options(rules: Path | None, aggregate_every_s: float, *, only_sums: b
 def _cameras(
     sources: list[str],
     watch_options: WatchOptions,
-    models: tuple[Path | None, Path | None],
+    load: Callable[[], tuple[Detector | TwoStage, TrackOptions]],
     events: str | None,
     keep_days: float | None,
     *,
@@ -204,16 +212,15 @@ def _cameras(
 ) -> Iterator[tuple[BoardFeed, str]]:
     """Watch cameras in the background: what viewers can see of them, and where their events are kept.
 
-    `models` are the detector and the classifier, if any.
+    `load` gives the detector, or two stages, and how people are followed.
     """
     from maskwatch.pipeline.delivery import open_deliveries, teller
-    from maskwatch.pipeline.stages import load_tracking
     from maskwatch.sources.camera import Camera, CameraOptions
     from maskwatch.web.board import Board
     from maskwatch.web.serving import watching
     from maskwatch.web.streams import BoardFeed
 
-    detector, track_options = load_tracking(models[0], None, CAMERA_SIDE, models[1])
+    detector, track_options = load()
     cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
     name_apart(cameras)
     with contextlib.ExitStack() as stack:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from maskwatch.cli import options
+from maskwatch.cli.terminal import progress_bar, write_json
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -15,9 +18,7 @@ def train(
     dataset: Annotated[
         Path, typer.Argument(metavar="DATASET", help="Folder with a subfolder of pictures for each class.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Run folder; a run in it is gone on with.")
-    ] = Path("runs/classifier"),
+    output: options.RunFolder = Path("runs/classifier"),
     weights: Annotated[
         Optional[str],
         typer.Option(
@@ -28,24 +29,23 @@ def train(
     ] = None,
     model: Annotated[
         Optional[Path],
-        typer.Option("--model", "-m", metavar="FILE", help="The Keras file; DIR/mask_detector.keras else."),
+        typer.Option(
+            "--keras-file",
+            "--model",
+            "-m",
+            metavar="FILE",
+            help="Where the Keras model goes (--model as in the tutorial); DIR/mask_detector.keras else.",
+        ),
     ] = None,
-    plot: Annotated[
-        Optional[Path], typer.Option("--plot", "-p", metavar="FILE", help="The curves; DIR/plot.png else.")
-    ] = None,
-    labels: Annotated[
-        Optional[list[str]],
-        typer.Option("--label", metavar="CLASS=LABEL", help="What a class means, e.g. n95=with_mask."),
-    ] = None,
+    plot: options.Plot = None,
+    labels: options.Labels = None,
     epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Rounds over the pictures.")] = 20,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Pictures a step.")] = 32,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", metavar="RATE", help="Of Adam at the start.")
     ] = 1e-4,
-    test_share: Annotated[
-        float, typer.Option("--test-share", metavar="0..1", help="Share of each class kept out to test on.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of split, start and variations.")] = 42,
+    test_share: options.TestShare = 0.2,
+    seed: options.Seed = 42,
     size: Annotated[
         int, typer.Option("--size", metavar="PX", help="Side of the crops; a multiple of 32.")
     ] = 224,
@@ -73,7 +73,8 @@ def train(
     fine_tune_epochs: Annotated[
         int, typer.Option("--fine-tune-epochs", metavar="N", help="Rounds of that.")
     ] = 5,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report.")] = False,
+    json_file: options.JsonFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of face crops: MobileNetV2 with the tutorial's head and defaults.
 
@@ -114,10 +115,12 @@ def train(
     usual = runs.ClassifierPaths.below(output)
     paths = runs.ClassifierPaths(output, model or usual.model, plot or usual.plot)
     _run(dataset, paths, config, weights, pairs(labels), quiet=quiet)
+    files = {"model": paths.model, "onnx": paths.onnx, "plot": paths.plot, "report": output / "report.md"}
+    write_json(json_file, {name: str(path) for name, path in files.items()})
     if not quiet:
         from rich.console import Console
 
-        out = Console()
+        out = Console(stderr=json_file == "-")
         out.print((output / "report.md").read_text(), markup=False, highlight=False, soft_wrap=True)
         words = f"Model: {paths.model}\nONNX: {paths.onnx}\nReport: {output / 'report.md'}, {paths.plot}"
         if "" not in class_meanings(paths):
@@ -154,7 +157,6 @@ def _run(
 ) -> None:
     """Train with a progress bar (lines, where there is no terminal) and an honest time to go."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.class_folders import report_words
     from maskwatch.training.classifier.loop import Epoch
@@ -179,15 +181,7 @@ def _run(
             f"{val if epoch.val_loss == epoch.val_loss else ''}, {epoch.seconds:.1f} s{to_go}"
         )
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    ) as bar:
+    with progress_bar(console, quiet=quiet) as bar:
         tasks: dict[str, Any] = {}
 
         def working(what: str, done: int, total: int) -> None:

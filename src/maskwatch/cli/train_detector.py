@@ -7,17 +7,19 @@ from typing import Annotated, Optional
 
 import typer
 
+from maskwatch.cli import options
+from maskwatch.cli.terminal import progress_bar, write_json
+
 
 def train_detector(
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="COCO json files, or folders with annotations.json."),
+        typer.Argument(metavar="DATA", help="COCO json files, or folders with annotations.json."),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Run folder; a run in it is gone on with.")
-    ] = Path("runs/detector"),
-    config_file: Annotated[
-        Optional[Path], typer.Option("--config", metavar="FILE", help="Training options as JSON.")
+    output: options.RunFolder = Path("runs/detector"),
+    recipe: Annotated[
+        Optional[Path],
+        typer.Option("--recipe", "--config", metavar="FILE", help="How it is trained, as JSON."),
     ] = None,
     steps: Annotated[
         Optional[int], typer.Option("--steps", metavar="N", help="Optimiser steps, over the file's.")
@@ -45,6 +47,8 @@ def train_detector(
         typer.Option("--teacher", metavar="FILE", help="Checkpoint of ours to imitate beside the labels."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="PyTorch's threads; 0: all.")] = 0,
+    json_file: options.JsonFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train the one-stage detector and export it to ONNX.
 
@@ -54,7 +58,6 @@ def train_detector(
     import dataclasses
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maskwatch.errors import MissingExtraError
 
@@ -68,21 +71,14 @@ def train_detector(
     from maskwatch.training.plot import plot_run
     from maskwatch.training.run import RunPaths, run
 
-    config = TrainConfig.from_file(config_file) if config_file else TrainConfig()
+    config = TrainConfig.from_file(recipe) if recipe else TrainConfig()
     if steps is not None:
         config = dataclasses.replace(config, steps=steps)
     if threads:
         torch.set_num_threads(threads)
     paths = RunPaths(output)
     console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
+    with progress_bar(console, quiet=quiet, transient=False) as bar:
         task = bar.add_task("training", total=config.steps)
 
         def report(progress: loop.Progress) -> None:
@@ -91,10 +87,12 @@ def train_detector(
                 f"label {progress.label:.3f}, teacher {progress.teacher:.3f}), {progress.step_s:.2f} s a step"
             )
             bar.update(task, completed=progress.step, description=words)
-            if not console.is_terminal:
+            if not (quiet or console.is_terminal):
                 console.print(f"step {progress.step}/{progress.steps}: {words}", soft_wrap=True)
 
         def report_holdout(step: int, figures: Report) -> None:
+            if quiet:
+                return
             by_label = ", ".join(f"{name} {value:.3f}" for name, value in figures.ap.items())
             console.print(f"step {step}, held out: mAP {figures.map_two:.4f}, {by_label}", soft_wrap=True)
 
@@ -110,4 +108,6 @@ def train_detector(
             report_holdout=report_holdout,
         )
     plot_run(paths.curves, paths.holdout, paths.plot)
-    console.print(f"Model: {model}\nCurves: {paths.plot}", markup=False, highlight=False, soft_wrap=True)
+    write_json(json_file, {"model": str(model), "plot": str(paths.plot)})
+    if not quiet:
+        console.print(f"Model: {model}\nCurves: {paths.plot}", markup=False, highlight=False, soft_wrap=True)

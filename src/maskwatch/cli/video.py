@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from maskwatch.cli import options
-from maskwatch.cli.terminal import say
+from maskwatch.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def video(
-    paths: Annotated[list[Path], typer.Argument(metavar="IN...", help="Videos or animated GIFs.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="VIDEO", help="Videos or animated GIFs.")],
     output: Annotated[
         Optional[Path],
         typer.Option(
@@ -29,7 +29,12 @@ def video(
             help="File (.mp4, .mkv, .mov, .gif), or folder for several videos; maskwatch-out by default.",
         ),
     ] = None,
-    no_video: Annotated[bool, typer.Option("--no-video", help="Write no video, only tables.")] = False,
+    annotated: Annotated[
+        bool,
+        typer.Option(
+            "--annotated/--no-annotated", " /--no-video", help="Write copies with boxes drawn on them."
+        ),
+    ] = True,
     json_file: Annotated[
         Optional[Path],
         typer.Option("--json", metavar="FILE", help="A JSON line a frame and a person."),
@@ -54,7 +59,7 @@ def video(
     end: Annotated[
         Optional[str], typer.Option("--end", metavar="TIME", help="Stop here: seconds or hh:mm:ss.")
     ] = None,
-    blur: Annotated[bool, typer.Option("--blur", help="Make faces in the copy unrecognisable.")] = False,
+    blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
     model: options.Model = None,
@@ -72,7 +77,7 @@ def video(
     import contextlib
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TextColumn
 
     from maskwatch.addresses import printable
     from maskwatch.errors import MaskwatchError
@@ -95,22 +100,14 @@ def video(
         ),
         workers=threads,
     )
-    targets = [None] * len(paths) if no_video else copy_targets(paths, output)
+    targets = copy_targets(paths, output) if annotated else [None] * len(paths)
     console = Console(stderr=True)
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]:.1f} fps"),
-        TimeRemainingColumn(),
-    )
     failed = False
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(JsonLines(json_file)) if json_file else None
         event_lines = stack.enter_context(open_events(events)) if events else None
-        hidden = quiet or not console.is_terminal
-        bar = stack.enter_context(Progress(*columns, console=console, disable=hidden, transient=True))
+        fps = TextColumn("{task.fields[fps]:.1f} fps")
+        bar = stack.enter_context(progress_bar(console, fps, quiet=quiet))
 
         def on_step(step: VideoStep) -> None:
             if lines is not None:

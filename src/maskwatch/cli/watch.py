@@ -12,7 +12,7 @@ import typer
 
 from maskwatch.cli import options
 from maskwatch.cli.signals import stopped_by_signals
-from maskwatch.cli.terminal import say
+from maskwatch.cli.terminal import say, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,15 +35,8 @@ def watch(
         Optional[int],
         typer.Option("--workers", metavar="N", min=1, help="Detectors at work; one a core by default."),
     ] = None,
-    address: Annotated[
-        Optional[str],
-        typer.Option(
-            "--address", metavar="HOST:PORT", help="Spread over this Ray cluster; auto: the one here."
-        ),
-    ] = None,
-    duration: Annotated[
-        Optional[float], typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")
-    ] = None,
+    address: options.RayAddress = None,
+    duration: options.Duration = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Watch many cameras, each with its own rules, zones, receivers and frame rate.
@@ -75,24 +68,36 @@ def watch(
 
 def doctor(
     cameras: Annotated[
-        Optional[Path], typer.Argument(metavar="[CAMERAS.toml]", help="Check its cameras and receivers too.")
+        Optional[Path], typer.Argument(metavar="CAMERAS.toml", help="Check its cameras and receivers too.")
     ] = None,
-    patience: Annotated[
-        float, typer.Option("--patience", metavar="S", min=0.1, help="How long one of them may take.")
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout", "--patience", metavar="S", min=0.1, help="How long a camera or receiver may take."
+        ),
     ] = 10.0,
+    json_file: options.JsonFile = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Check model, decoders, cameras, broker and database, and say what to fix; exit code 1 if any fails."""
+    """Check model, decoders, cameras, broker and database, and say what to fix; exit code 1 if any fails.
+
+    With --quiet, only what fails is said.
+    """
     from rich.console import Console
 
     from maskwatch.watch.config import read_config
     from maskwatch.watch.doctor import examine
 
     config = None if cameras is None else read_config(cameras)
-    console = Console()
-    failed = 0
-    for finding in examine(config, patience_s=patience):
-        failed += not finding.is_well
-        say(console, f"{'ok  ' if finding.is_well else 'FAIL'} {finding.subject}: {finding.words}")
+    console = Console(stderr=json_file == "-")
+    findings = []
+    for finding in examine(config, patience_s=timeout):
+        findings.append(finding)
+        if not (quiet and finding.is_well):
+            say(console, f"{'ok  ' if finding.is_well else 'FAIL'} {finding.subject}: {finding.words}")
+    failed = sum(not finding.is_well for finding in findings)
+    checks = [{"subject": one.subject, "ok": one.is_well, "words": one.words} for one in findings]
+    write_json(json_file, {"ok": failed == 0, "checks": checks})
     if failed:
         say(Console(stderr=True), f"maskwatch: {failed} checks failed; see above what to do")
         raise typer.Exit(1)

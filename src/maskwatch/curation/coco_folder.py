@@ -12,7 +12,7 @@ from typing import Any
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.errors import DatasetError
-from maskwatch.files import check_ordinary, saving, write_whole
+from maskwatch.files import check_ordinary, name_key, portable_name, saving, write_whole
 from maskwatch.labels import LABELS
 
 
@@ -77,12 +77,13 @@ class CocoFolder:
 
     def _free_name(self, name: str) -> str:
         """The name, with a number where another folder had a picture of the same name."""
+        name = portable_name(name)
         stem, suffix = Path(name).stem, Path(name).suffix
         number = 1
-        while name.lower() in self._names:
+        while name_key(name) in self._names:
             number += 1
             name = f"{stem}-{number}{suffix}"
-        self._names.add(name.lower())
+        self._names.add(name_key(name))
         return name
 
 

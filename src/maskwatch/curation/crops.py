@@ -17,7 +17,7 @@ from maskwatch.codec import ImageSource, encode_image, read_picture
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError
-from maskwatch.files import write_whole
+from maskwatch.files import name_key, portable_name, write_whole
 from maskwatch.frames import Image, ImageFile
 from maskwatch.labels import LABELS, WITHOUT_MASK
 from maskwatch.synthesis import LABEL_OF_WEAR, MASK_KINDS, canonical_landmarks, draw_mask
@@ -46,7 +46,7 @@ class ClassWriter:
 
     def write(self, image: Image, class_name: str, name: str) -> None:
         """Write one crop as JPEG."""
-        target = self.folder / class_name / f"{name}.jpg"
+        target = self.folder / portable_name(class_name) / f"{name}.jpg"
         write_whole(target, encode_image(image, ".jpg"))
         self.counts[class_name] += 1
 
@@ -151,11 +151,11 @@ def _names(files: Sequence[ImageFile]) -> list[str]:
     names, used = [], set()
     for file in files:
         parts = [part for part in file.relative.with_suffix("").parts if part not in ("..", os.sep)]
-        stem = name = "_".join(parts) or "image"
+        stem = name = portable_name("_".join(parts)) or "image"
         number = 1
-        while name.lower() in used:
+        while name_key(name) in used:
             number += 1
             name = f"{stem}-{number}"
-        used.add(name.lower())
+        used.add(name_key(name))
         names.append(name)
     return names

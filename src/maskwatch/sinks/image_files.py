@@ -9,7 +9,7 @@ from pathlib import Path
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.codec import encode_image, read_picture
 from maskwatch.detections import Detections
-from maskwatch.files import write_whole
+from maskwatch.files import name_key, portable_name, write_whole
 from maskwatch.frames import Image, ImageFile
 
 _WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -82,15 +82,16 @@ def _settle_targets(folder: Path, files: list[ImageFile]) -> dict[Path, Path]:
     used: set[str] = set()
     targets = {}
     for file in files:
-        relative = Path(*[part for part in file.relative.parts if part not in ("..", os.sep)])
+        kept = [part for part in file.relative.parts if part not in ("..", os.sep, file.relative.anchor)]
+        relative = Path(*map(portable_name, kept))
         suffix = relative.suffix if relative.suffix.lower() in _WRITABLE else ".jpg"
         stem = relative.with_suffix("").name or "image"
         target = folder / relative.with_name(stem + suffix)
         number = 1
-        while os.path.realpath(target) in inputs or str(target).lower() in used:
+        while os.path.realpath(target) in inputs or name_key(str(target)) in used:
             number += 1
             ending = "-annotated" if number == 2 else f"-annotated-{number - 1}"
             target = folder / relative.with_name(stem + ending + suffix)
-        used.add(str(target).lower())
+        used.add(name_key(str(target)))
         targets[file.path] = target
     return targets

@@ -18,6 +18,7 @@ from maskwatch.addresses import printable
 from maskwatch.errors import OptionError, SourceError
 from maskwatch.frames import Frame, Image
 from maskwatch.media import limit_decoder, open_media
+from maskwatch.suggest import did_you_mean, neighbours
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -79,7 +80,10 @@ class VideoFile:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             foreign = isinstance(error, av.error.ArgumentError)  # so FFmpeg calls a format outside its list
             reason = "no video format that is read" if foreign else ffmpeg_reason(error)
-            raise SourceError(f"{path}: cannot be opened as a video ({reason}); check the file") from error
+            means = did_you_mean(path.name, neighbours(path)) if isinstance(error, FileNotFoundError) else ""
+            raise SourceError(
+                f"{path}: cannot be opened as a video ({reason}); check the file{means}"
+            ) from error
         if not self._container.streams.video:
             self._container.close()
             raise SourceError(f"{path}: holds no video stream; `maskwatch image` reads pictures")

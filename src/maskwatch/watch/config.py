@@ -22,7 +22,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,8 +29,9 @@ from typing import Annotated, Any
 from maskwatch.errors import MissingExtraError, OptionError
 from maskwatch.events import Rules
 from maskwatch.pipeline import WatchOptions
-from maskwatch.rules_file import read_toml, rules_of
+from maskwatch.rules_file import expand_variables, read_toml, rules_of
 from maskwatch.sources.camera import CameraOptions
+from maskwatch.suggest import did_you_mean
 from maskwatch.tracker import TrackOptions
 
 try:
@@ -39,7 +39,6 @@ try:
 except ImportError as error:
     raise MissingExtraError.for_extra("watch", "pydantic", "watch") from error
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ .-]*")
 
 
@@ -146,7 +145,7 @@ def read_config(path: Path) -> WatchConfig:
     Raises:
         OptionError: it cannot be read, or says something that cannot be; the message names each place.
     """
-    content = _expand(read_toml(path), str(path))
+    content = expand_variables(read_toml(path), str(path))
     defaults = content.pop("defaults", {})
     cameras = content.get("cameras")
     if isinstance(defaults, dict) and isinstance(cameras, dict):
@@ -159,24 +158,6 @@ def read_config(path: Path) -> WatchConfig:
         raise OptionError(f"{path}: " + "; ".join(_sentence(one) for one in error.errors())) from None
 
 
-def _expand(value: Any, name: str) -> Any:
-    """The same with variables of the environment in their places."""
-    if isinstance(value, dict):
-        return {key: _expand(one, f"{name}: {key}") for key, one in value.items()}
-    if isinstance(value, list):
-        return [_expand(one, name) for one in value]
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            raise OptionError(f"{name}: the environment has no variable {match[1]}; set it before the start")
-        return found
-
-    return _VARIABLE.sub(variable, value)
-
-
 def _sentence(problem: Any) -> str:
     """One mistake: where it is and what to do, without the value."""
     place = ".".join(str(part) for part in problem["loc"]) or "the file"
@@ -184,7 +165,8 @@ def _sentence(problem: Any) -> str:
     if kind == "extra_forbidden":
         tables: list[type[BaseModel]] = [WatchConfig, DetectorConfig, CameraConfig]
         known = tables[min(3, len(problem["loc"])) - 1]
-        return f"{place} is no key that is known here; known are {', '.join(known.model_fields)}"
+        means = did_you_mean(str(problem["loc"][-1]), known.model_fields)
+        return f"{place} is no key that is known here; known are {', '.join(known.model_fields)}{means}"
     if kind == "missing":
         return f"{place} is missing"
     message = problem["msg"].removeprefix("Value error, ")
