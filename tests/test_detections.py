@@ -3,7 +3,6 @@ import json
 
 import numpy as np
 import pytest
-import supervision
 
 from maskwatch import Detections, OptionError
 
@@ -91,6 +90,7 @@ def test_to_yolo(three):
 
 
 def test_to_supervision(three):
+    supervision = pytest.importorskip("supervision")
     converted = three.to_supervision()
     assert isinstance(converted, supervision.Detections)
     np.testing.assert_array_equal(converted.xyxy, three.xyxy)

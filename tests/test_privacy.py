@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +18,10 @@ import numpy as np
 import pytest
 
 from maskwatch.addresses import origin_of, printable, redact, scheme_of
+from maskwatch.codec import encode_image, read_picture
+from maskwatch.frames import Image
 from maskwatch.sources.video import VideoFile
+from tests.batches import faces, images, make_pictures
 from tests.clips import make_clip
 from tests.commands import COMMAND, ENVIRONMENT
 from tests.services.servers import wait_until
@@ -31,23 +37,30 @@ SIGNATURES = {
     "BMP": b"BM6",
     "JPEG in base64": b"/9j/",
     "PNG in base64": b"iVBORw0KGgo",
+    "WebP in base64": b"UklGR",
+    "GIF in base64": b"R0lGOD",
     "NumPy": b"\x93NUMPY",
 }
 """The first bytes of pictures and videos, bare and as text."""
 
 
 def raw_signatures(clip: Path) -> dict[str, bytes]:
-    """Runs of pixels out of the faces in the middle of the frames, as they lie in memory, and in base64."""
-    found = {}
+    """Those of a video's frames."""
     with VideoFile(clip) as video:
-        for frame in video:
-            row = frame.image[frame.image.shape[0] // 2]
-            middle = np.ascontiguousarray(row[90:120])
-            if len(np.unique(middle)) < 12:
-                continue
-            found[f"RGB of frame {frame.index}"] = middle.tobytes()
-            found[f"BGR of frame {frame.index}"] = np.ascontiguousarray(middle[:, ::-1]).tobytes()
-            found[f"grey of frame {frame.index}"] = middle.mean(axis=1).astype(np.uint8).tobytes()
+        return raw_runs({f"frame {frame.index}": frame.image for frame in video})
+
+
+def raw_runs(pictures: Mapping[str, Image]) -> dict[str, bytes]:
+    """Runs of pixels out of the middle of pictures, as they lie in memory, and in base64."""
+    found = {}
+    for name, image in pictures.items():
+        row = image[image.shape[0] // 2]
+        middle = np.ascontiguousarray(row[90:120])
+        if len(np.unique(middle)) < 12:
+            continue
+        found[f"RGB of {name}"] = middle.tobytes()
+        found[f"BGR of {name}"] = np.ascontiguousarray(middle[:, ::-1]).tobytes()
+        found[f"grey of {name}"] = middle.mean(axis=1).astype(np.uint8).tobytes()
     return found | {f"{name} in base64": base64.b64encode(run)[4:-8] for name, run in found.items()}
 
 
@@ -71,26 +84,15 @@ def test_the_search_finds_what_it_looks_for(clip):
         frame = next(iter(video)).image
     assert pictures_in(b"x" + frame.tobytes() + b"y", raw)
     assert pictures_in(clip.read_bytes(), {})
-    from maskwatch.codec import encode_image
-
     for suffix in (".jpg", ".png", ".webp"):
         coded = encode_image(frame, suffix)
         assert pictures_in(b"abc" + coded, {})
-        if suffix != ".webp":
-            assert pictures_in(base64.b64encode(coded), {})
+        assert pictures_in(base64.b64encode(coded), {})
 
 
 def test_a_default_run_of_live_stores_and_sends_no_picture(clip, tmp_path, hook):
     """Page, status, alerts, files, tables, a webhook and the spool; and all that lies in its folders."""
-    home, work, scratch = (tmp_path / name for name in ("home", "work", "scratch"))
-    for folder in (home, work, scratch):
-        folder.mkdir()
-    environment = {
-        **ENVIRONMENT,
-        "HOME": str(home),
-        "XDG_CONFIG_HOME": str(home / ".config"),
-        "TMPDIR": str(scratch),
-    }
+    environment, (home, work, scratch) = places(tmp_path)
     sinks = ["events.jsonl", "events.csv", "events.db", f"http://127.0.0.1:{hook.server_port}/200"]
     process = subprocess.Popen(
         [*COMMAND, "live", str(clip), "--loop", "--port", "0", *(p for s in sinks for p in ("--sink", s))],
@@ -117,6 +119,109 @@ def test_a_default_run_of_live_stores_and_sends_no_picture(clip, tmp_path, hook)
     assert not list(scratch.iterdir())
     for content in (*alive.values(), *left.values(), *(body for _, body in hook.got), said + rest):
         assert pictures_in(content, raw) == []
+
+
+def places(tmp_path: Path) -> tuple[dict[str, str], list[Path]]:
+    """Folders for a user's home, work and temporary files; the environment with them."""
+    home, _, scratch = folders = [tmp_path / name for name in ("home", "work", "scratch")]
+    for folder in folders:
+        folder.mkdir()
+    kept = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+    }
+    return {**ENVIRONMENT, **kept, "TMPDIR": str(scratch), "RAY_TMPDIR": str(scratch)}, folders
+
+
+def contents(tmp_path: Path) -> dict[Path, bytes]:
+    """All files below a folder, also those that go away meanwhile."""
+    found = {}
+    for path in tmp_path.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                found[path] = path.read_bytes()
+    return found
+
+
+@pytest.mark.parametrize("where", [["--local"], []], ids=["local", "Ray"])
+def test_a_default_run_of_batch_keeps_no_picture(where, astronaut, masked, clip, tmp_path):
+    """Tables, manifest, logs, and what Ray leaves behind; the rows too, as Parquet is compressed."""
+    if not where:
+        pytest.importorskip("ray")
+    pictures = make_pictures(tmp_path / "pictures", astronaut, masked, 6)
+    raw = raw_runs(
+        {
+            path.name: read_picture(path.read_bytes()).image
+            for path in pictures.rglob("*_[0-9].*")
+            if "broken" not in path.name
+        }
+    )
+    environment, folders = places(tmp_path)
+    scratch = tempfile.TemporaryDirectory(prefix="mw-", dir="/tmp")  # Ray makes sockets there: a short path
+    folders[2] = Path(scratch.name)
+    environment |= {"TMPDIR": scratch.name, "RAY_TMPDIR": scratch.name}
+    done = subprocess.run(
+        [*COMMAND, "batch", str(pictures), "--output", "out", "--workers", "1", *where],
+        cwd=folders[1],
+        env=environment,
+        capture_output=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(images(folders[1] / "out")) == 8
+    assert any(row["error"] for row in images(folders[1] / "out"))
+    rows = repr((images(folders[1] / "out"), faces(folders[1] / "out"))).encode()
+    left = {path: content for folder in folders for path, content in contents(folder).items()}
+    assert where or any("session" in str(path) for path in left), "Ray's logs are among them"
+    scratch.cleanup()
+    for content in (*left.values(), rows, done.stdout, done.stderr):
+        assert pictures_in(content, raw) == []
+
+
+def test_a_default_run_of_serve_keeps_no_picture(clip, astronaut, tmp_path):
+    """Pictures that are sent, good and bad, and a camera; answers, logs, database, temporary files."""
+    import httpx
+
+    environment, (_, work, scratch) = places(tmp_path)
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", "--source", str(clip), "--loop"],
+        cwd=work,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    killer = threading.Timer(120, process.kill)
+    killer.start()
+    said = process.stdout.readline()
+    portrait = encode_image(astronaut, ".jpg")
+    with httpx.Client(base_url=said.split()[-1].decode(), timeout=60, trust_env=False) as client:
+        picture, form = {"Content-Type": "image/jpeg"}, {"file": ("p.jpg", portrait)}
+        answers = [client.post("/v1/detect", content=portrait, headers=picture)]
+        answers += [client.post("/v1/detect", content=portrait[:900], headers=picture)]
+        answers += [client.post("/v1/detect", files=form)]
+        assert [answer.status_code for answer in answers] == [200, 422, 200]
+        wait_until(lambda: client.get("/v1/events").json()["total"] > 0, 60)
+        answers += [client.get(path) for path in ("/v1/cameras", "/v1/events", "/v1/events.csv", "/metrics")]
+        alive = contents(tmp_path)
+        assert any(scratch in path.parents for path in alive), "the database of events lies there"
+        place = client.post("/v1/videos", content=clip.read_bytes(), headers={"Content-Type": "video/mp4"})
+        job = place.headers["Location"]
+        wait_until(lambda: client.get(job).json()["state"] == "done", 60)
+        answers += [client.get(f"{job}/result")]
+        assert client.delete(job).status_code == 204
+        deleted = contents(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=60)
+    killer.cancel()
+    assert process.returncode == 0
+    assert not list(scratch.iterdir())
+    raw = raw_signatures(clip) | raw_runs({"portrait": astronaut})
+    left = contents(tmp_path)
+    for content in (*alive.values(), *deleted.values(), *left.values(), said + rest):
+        assert pictures_in(content, raw) == []
+    for answer in answers:
+        assert pictures_in(answer.content, raw) == []
 
 
 def test_tables_of_pictures_and_videos_hold_none(clip, tmp_path):

@@ -225,6 +225,20 @@ def test_what_is_no_video_is_named(tmp_path):
         writer.write(numbered(1), 0)
 
 
+def test_words_in_a_file_may_be_no_utf8(tmp_path):
+    with av.open(str(tmp_path / "b.mkv"), "w") as out:
+        out.metadata["title"] = "A TITLE"
+        stream = out.add_stream("libx264", rate=10, options={"tune": "zerolatency"})
+        stream.height, stream.width = numbered(0).shape[:2]
+        pictures = [av.VideoFrame.from_ndarray(numbered(n), format="rgb24") for n in range(3)]
+        out.mux([packet for picture in (*pictures, None) for packet in stream.encode(picture)])
+    written = (tmp_path / "b.mkv").read_bytes()
+    assert b"A TITLE" in written
+    (tmp_path / "c.mkv").write_bytes(written.replace(b"A TITLE", b"A \xff\xfe\x80LE"))
+    with VideoFile(tmp_path / "c.mkv") as source:
+        assert [number_of(frame.image) for frame in source] == [0, 1, 2]
+
+
 def test_sound_without_pictures_is_refused(tmp_path):
     with av.open(str(tmp_path / "a.wav"), "w") as out:
         stream = out.add_stream("pcm_s16le", rate=8000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import av
 
@@ -28,6 +28,10 @@ _CONTAINERS: Final = (
     "yuv4mpegpipe,aac,flac,mp3,wav"  # sound alone, to be able to say so
 )
 """FFmpeg's names of formats that hold their pictures themselves: no playlists, no lists of files."""
+REPLACING: Final[dict[str, Any]] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
+"""Arguments of `av.open` for words in a file that are no UTF-8; PyAV never fails of them since 19."""
 LIMITS: Final = {"max_pixels": str(LARGEST_FRAME_PIXELS)}
 """Options for every decoder, of files and cameras."""
 
@@ -40,7 +44,7 @@ def open_media(path: Path) -> InputContainer:
     """
     check_ordinary(path)
     options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS, **LIMITS}
-    return av.open(_address(path), options=options, metadata_errors="replace")
+    return av.open(_address(path), options=options, **REPLACING)
 
 
 def limit_decoder(stream: VideoStream, *, threads: str = "AUTO") -> None:

@@ -15,7 +15,7 @@ from maskwatch.sinks.database import Database
 from maskwatch.sinks.event_store import EventFilter, EventStore
 from maskwatch.sinks.spool import SpooledEvent
 from maskwatch.web.serving import ServeOptions, serving
-from tests.services.servers import Postgres
+from tests.services.servers import Postgres, free_port
 from tests.web.conftest import asked
 from tests.web.test_detect import problem
 
@@ -170,3 +170,17 @@ def test_the_store_is_only_read(http, tmp_path_factory):
         tables = {name for (name,) in database.execute("select name from sqlite_master where type='table'")}
     database.close()
     assert tables == {"maskwatch_schema", "maskwatch_events", "maskwatch_aggregates"}
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_caller(one_thread):
+    away = EventStore(f"postgresql://tester:s3cret@127.0.0.1:{free_port()}/postgres")
+    with (
+        serving(one_thread, one_thread, ServeOptions(port=0), events=away) as running,
+        asked(running) as client,
+    ):
+        for path in ("/v1/events", "/v1/events.csv", "/v1/compliance"):
+            answer = client.get(path)
+            assert "cannot be read" in problem(answer, 503)
+            assert answer.headers["Retry-After"] == "5"
+            assert "s3cret" not in answer.text
+    away.close()

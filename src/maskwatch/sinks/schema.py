@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from maskwatch.addresses import printable
@@ -26,6 +27,8 @@ def open_engine(url: str, name: str) -> Engine:
         from sqlalchemy import event
     except ImportError as error:
         raise MissingExtraError.for_extra("storing events in a database", "SQLAlchemy", "sinks") from error
+    # it logs a traceback for each connection that breaks; users are told in a sentence of ours
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     try:
         parsed = sqlalchemy.make_url(url)
         if parsed.drivername == "postgresql":

@@ -21,7 +21,7 @@ import av.error
 from maskwatch.addresses import printable, redact, scheme_of
 from maskwatch.errors import OptionError
 from maskwatch.frames import Frame
-from maskwatch.media import LIMITS, limit_decoder, open_media
+from maskwatch.media import LIMITS, REPLACING, limit_decoder, open_media
 from maskwatch.sources.video import ffmpeg_reason, right_angle, upright
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Camera:
             format=self._format,
             options=options,
             timeout=(self.options.open_timeout_s, self.options.read_timeout_s),
-            metadata_errors="replace",
+            **REPLACING,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ class VideoFile:
         try:
             self._container = open_media(path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            foreign = isinstance(error, av.error.ArgumentError)  # so FFmpeg calls a format outside its list
+            foreign = (
+                getattr(error, "errno", None) == errno.EINVAL
+            )  # so FFmpeg calls a format outside its list
             reason = "no video format that is read" if foreign else ffmpeg_reason(error)
             means = did_you_mean(path.name, neighbours(path)) if isinstance(error, FileNotFoundError) else ""
             raise SourceError(

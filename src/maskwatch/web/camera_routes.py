@@ -1,20 +1,21 @@
 """/v1/cameras, /v1/events and /v1/compliance: what the dashboard shows, for other programs, too."""
 
 import asyncio
+import contextlib
 import csv
 import io
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime, timezone
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any, Optional
 
 from fastapi import APIRouter, Query
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from maskwatch.errors import ServiceError
+from maskwatch.errors import ServiceError, SourceError
 from maskwatch.events import Event
 from maskwatch.sinks.event_store import EventStore
 from maskwatch.web.board import FIRST_BOUNDARY, PICTURES_TYPE, as_event, as_part
@@ -78,11 +79,18 @@ def event_routes(service: Service) -> APIRouter:
             kept, wanted = store(), query.to_filter()
             return {"total": kept.count(wanted), "events": list(kept.events(wanted))}
 
-        return JSONResponse(await asyncio.to_thread(read))
+        with _reachable():
+            return JSONResponse(await asyncio.to_thread(read))
 
     @router.get("/events.csv", summary="Events as CSV", response_class=StreamingResponse)
     async def table(query: Annotated[EventQuery, Query()]) -> Response:
-        rows = _csv(store().events(query.to_filter()))
+        def begin() -> Iterator[bytes]:
+            rows = store().events(query.to_filter())
+            first = list(islice(rows, ROWS_AT_ONCE))  # after the answer's head no error could be told
+            return _csv(chain(first, rows))
+
+        with _reachable():
+            rows = await asyncio.to_thread(begin)
         name = f"maskwatch-events-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return StreamingResponse(iterate_in_threadpool(rows), 200, headers, "text/csv; charset=utf-8")
@@ -97,10 +105,20 @@ def event_routes(service: Service) -> APIRouter:
         """Values are [begin of the stretch, share or null, most people at once]."""
         until = time.time()
         width_s = stretch_s or max(60.0, hours * 3600 / 300)
-        shares = await asyncio.to_thread(store().shares, until - hours * 3600, until, width_s)
+        with _reachable():
+            shares = await asyncio.to_thread(store().shares, until - hours * 3600, until, width_s)
         return JSONResponse({"stretch_s": width_s, "cameras": shares})
 
     return router
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    """A database that is away is no fault of the caller's, and may be back soon."""
+    try:
+        yield
+    except SourceError as error:
+        raise ServiceError(str(error), status=503, retry_after_s=5) from error
 
 
 async def _parts(jpegs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
