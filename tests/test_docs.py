@@ -12,6 +12,7 @@ import urllib.request
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 from benchmarks.__main__ import BENCHMARKS
@@ -19,8 +20,10 @@ from benchmarks.__main__ import BENCHMARKS
 from maskwatch.cli.settings import settings, walk
 from maskwatch.events import Rules
 from maskwatch.rules_file import read_rules, tomllib
+from maskwatch.sinks.schema import open_engine, tables
 from tests.clips import make_clip
 from tests.commands import COMMAND, ENVIRONMENT
+from tests.commands import run as command
 from tests.snippets import GROUP, ROOT, blocks, commands_of, lines_of, mentioned, pages, parse, unknown
 
 yaml = pytest.importorskip("yaml")
@@ -33,13 +36,13 @@ NOT_RUN = {
     r"maskwatch (train|train-detector)\b": "takes minutes; tests/training trains",
     r"maskwatch export .*\.keras": "needs a trained Keras model; tests/training exports",
     r"maskwatch batch\b": "starts Ray or a pool, or asks an object store; tests/test_batch.py runs it",
+    r"ray start ": "starts a cluster; tests/test_cluster.py starts one",
     r"maskwatch doctor .*\.toml": "asks cameras, a broker and a database that are not here",
     r"maskwatch --(install|show)-completion": "asks which shell is in use, and writes to the home folder",
-    r"(make|pip|pipx|uv) ": "installs; the target and the extras must exist",
+    r"(\S*/)?(make|pip|pipx|uv) ": "installs; the target and the extras must exist",
     r"(docker|systemctl) ": "needs a daemon; the files that are named must exist",
     r"(cd|cp|mkdir|printf|openssl|chmod|export) |python3 -m venv": "prepares a machine; "
     "files of deploy/ that are named must exist",
-    r"python -c .*pyarrow": "reads the results of a batch that was not run; the program must compile",
 }
 """Lines of shell that are parsed and checked, not run, and why."""
 
@@ -73,28 +76,40 @@ def place(tmp_path_factory, astronaut, masked):
     (folder / "rules.toml").write_text("without_mask_s = 2\n")
     (folder / "cameras.toml").write_text('[cameras.door]\nsource = "door.mp4"\n')
     (folder / "yunet_n.pth").touch()
+    engine = open_engine(f"sqlite:///{folder / 'events.db'}", "events.db")
+    tables().create_all(engine)
+    engine.dispose()
+    pytest.importorskip("pyarrow")
+    assert command("batch", "photos", "-o", "results", "--local", cwd=folder).returncode == 0
     (folder / "key").write_text("0123456789abcdef" * 2)
     classifiers = pytest.importorskip("tests.test_classifier")
     (folder / "runs" / "mine").mkdir(parents=True)
     classifiers.make(folder / "runs" / "mine" / "mask_detector.onnx", classes=("with_mask", "without_mask"))
-    program = folder / "bin" / "maskwatch"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {COMMAND[0]} {COMMAND[1]} "{COMMAND[2]}" "$@"\n')
-    program.chmod(0o755)
+    (folder / "bin").mkdir()
+    call = f'exec {COMMAND[0]} {COMMAND[1]} "{COMMAND[2]}" "$@"'
+    for name, text in (("maskwatch", call), ("python", f'exec {COMMAND[0]} "$@"')):
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
     return folder
 
 
 def labels(folder, picture):
-    """A COCO folder of one picture."""
+    """A COCO folder: one picture with a face, and others that are like nothing."""
     folder.mkdir()
-    picture.save(folder / "1.jpg")
+    chance = np.random.default_rng(0)
+    pictures = [picture] + [
+        PIL.Image.fromarray(chance.integers(0, 255, (8, 8, 3), np.uint8)).resize((256, 256))
+        for _ in range(11)
+    ]
     names = ("with_mask", "without_mask", "mask_worn_incorrectly")
-    face = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [178, 63, 90, 113], "area": 10170, "iscrowd": 0}
-    content = {
-        "images": [{"id": 1, "file_name": "1.jpg", "width": picture.width, "height": picture.height}],
-        "annotations": [face],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(names, 1)],
-    }
+    images, faces = [], []
+    for number, one in enumerate(pictures, 1):
+        one.save(folder / f"{number}.jpg")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": one.width, "height": one.height})
+        box = {"bbox": [178, 63, 60, 90], "area": 5400, "iscrowd": 0}
+        faces.append({"id": number, "image_id": number, "category_id": 1 + number % 3, **box})
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    content = {"images": images, "annotations": faces, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(content))
 
 
@@ -124,8 +139,9 @@ def test_shell(block, place, server, monkeypatch):
 def run(line, place, server):
     """Run one line in `place`, with the server of the tests in the place of the reader's."""
     line = line.replace(SERVER, server).replace("curl ", "curl --fail --silent --show-error ")
-    if line.startswith("curl ") and shutil.which("curl") is None:
-        pytest.skip("curl is not here")
+    program = line.split()[0]
+    if program in ("curl", "sqlite3") and shutil.which(program) is None:
+        pytest.skip(f"{program} is not here")
     path = f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "-ec", line],
@@ -155,7 +171,7 @@ def check(words):
         python(rest)
     elif program == "curl":
         assert any(SERVER in word for word in rest), f"{words}: an address that no test serves"
-    else:
+    elif program != "sqlite3":
         line = " ".join([program, *rest])
         assert reason(line), f"{line}: no rule in tests/test_docs.py says how this is checked"
 
