@@ -74,7 +74,7 @@ def _accuracy(figures: dict[str, Any]) -> Iterator[str]:
         if isinstance(first, dict):
             boxes = ", ".join(f"{count} {label}" for label, count in first["faces"].items() if count)
             yield f"### Average precision, {group}\n"
-            yield f"IoU {first['iou']}, {first['images']} photos ({boxes}); 0 where a model has no such label.\n"
+            yield f"IoU {first['iou']}, {first['images']} photos: {boxes}. 0: a model has no such label.\n"
             yield from table(
                 ["model", "mAP of the first two", *LABELS, "faces"],
                 (
