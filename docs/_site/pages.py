@@ -15,8 +15,13 @@ import maskwatch
 from maskwatch.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIES = {"index.md": "README.md", "model-card.md": "MODEL_CARD.md", "changelog.md": "CHANGELOG.md"}
-HOMES = {"MODEL_CARD.md": "model-card.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
+COPIES = {
+    "index.md": "README.md",
+    "model-card.md": "MODEL_CARD.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+}
+HOMES = {source: name for name, source in COPIES.items()}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
