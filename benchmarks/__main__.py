@@ -2,7 +2,7 @@
 
 `accuracy`, `slices`, `speed`, `cost`, `tracking`, `video` and `web` run by default; `hour`, `batch`,
 `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` less. `web` needs no
-peers and no photos.
+peers and no photos. `page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
+
+from benchmarks import page
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RESULTS = Path("runs") / "benchmarks"
@@ -34,6 +36,9 @@ BENCHMARKS = {
 
 def main() -> None:
     """Run all benchmarks, or those named on the command line."""
+    if sys.argv[1:] == ["page"]:
+        print("written:", page.write(RESULTS))
+        return
     wanted = sys.argv[1:] or ["accuracy", "slices", "speed", "cost", "tracking", "video", "web"]
     if wanted != ["web"] and not (SHARED / "peers").is_dir():
         sys.exit(f"skipped: peers and labelled photos are not here ({SHARED} is missing)")
@@ -44,6 +49,7 @@ def main() -> None:
         figures = getattr(import_module(f"benchmarks.{module}"), function)(SHARED)
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        page.note(RESULTS, name)
     if {"accuracy", "speed"} & set(wanted) and all(
         (RESULTS / f"{name}.json").is_file() for name in ("accuracy", "speed")
     ):

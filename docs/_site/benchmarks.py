@@ -1,0 +1,162 @@
+"""The page of benchmarks: tables of docs/benchmarks.json, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+SOURCE = Path(__file__).resolve().parents[1] / "benchmarks.json"
+PAGE = "benchmarks.md"
+LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
+SIZES = ("all", "8-16", "16-32", "32-96", "96+")
+OURS = "maskwatch-small"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the page."""
+    content = json.loads(SOURCE.read_text(encoding="utf-8"))
+    files.append(File.generated(config, PAGE, content="\n".join(page(content))))
+    return files
+
+
+def page(content: dict[str, Any]) -> Iterator[str]:
+    """The page's lines."""
+    yield "# Benchmarks\n"
+    yield (
+        "Written from `docs/benchmarks.json`, which `python -m benchmarks page` gathers from what "
+        "`make bench` wrote. Peers run as their authors published; what they need lies beside the "
+        "repository. Times are of shared cores: trust ratios more than milliseconds. What the figures "
+        "mean: [model card](model-card.md).\n"
+    )
+    for name, (title, tables) in SECTIONS.items():
+        if name in content:
+            yield f"## {title}\n"
+            yield f"{_about(name, content[name]['about'])}\n"
+            yield from tables(content[name]["figures"])
+
+
+def _about(name: str, about: dict[str, Any]) -> str:
+    commit = f"commit `{about['commit']}`" if about["commit"] else "the commit was not recorded"
+    machine = about["machine"] or "the machine was not recorded"
+    return f"`python -m benchmarks {name}` · {about['date']} · {commit} · {machine}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+    """A table's lines; numbers right, nothing for null."""
+    names = list(head)
+    yield "| " + " | ".join(names) + " |"
+    yield "|---" + "|---:" * (len(names) - 1) + "|"
+    for first, *rest in rows:
+        shown = f"**{first}**" if first == OURS else str(first)
+        yield "| " + " | ".join([shown, *map(_cell, rest)]) + " |"
+    yield ""
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _accuracy(figures: dict[str, Any]) -> Iterator[str]:
+    tight = {name: one["tight"] for name, one in figures.items()}
+    for group in next(iter(figures.values())):
+        first = next(iter(figures.values()))[group]
+        if isinstance(first, dict):
+            boxes = ", ".join(f"{count} {label}" for label, count in first["faces"].items() if count)
+            yield f"### Average precision, {group}\n"
+            yield f"IoU {first['iou']}, {first['images']} photos: {boxes}. 0: a model has no such label.\n"
+            yield from table(
+                ["model", "mAP of the first two", *LABELS, "faces"],
+                (
+                    [name, *_of(one[group], judges=one["judges_masks"]), one[group]["face_ap"]]
+                    for name, one in figures.items()
+                ),
+            )
+    yield "### Faces found\n"
+    for label in LABELS[:2]:
+        yield f"Share of {label} found at 0.1 false alarms a picture (tight), whatever its label, by px:\n"
+        yield from table(
+            ["model", *SIZES],
+            ([name, *(one["recall"][label].get(size) for size in SIZES)] for name, one in tight.items()),
+        )
+
+
+def _of(one: dict[str, Any], *, judges: bool) -> list[Any]:
+    """MAP and AP by label of one that judges masks; nothing for one that only finds faces."""
+    values = [one["map_two"], *(one["ap"].get(label) for label in LABELS)]
+    return values if judges else [None] * len(values)
+
+
+def _slices(figures: dict[str, Any]) -> Iterator[str]:
+    names = list(figures)
+    yield "Found at the default threshold, and rightly labelled among the found:\n"
+    yield from table(
+        ["faces", "number", *(f"{name}: {what}" for name in names for what in ("found", "right"))],
+        (
+            [
+                kind,
+                one["faces"],
+                *(figures[name][kind][what] for name in names for what in ("found", "right")),
+            ]
+            for kind, one in figures[names[0]].items()
+        ),
+    )
+
+
+def _speed(figures: dict[str, Any]) -> Iterator[str]:
+    frames = [name for name in figures if name != "image command"]
+    yield "Milliseconds a picture:\n"
+    models = list(figures[frames[0]])
+    yield from table(
+        ["model", *frames], ([model, *(figures[frame].get(model) for frame in frames)] for model in models)
+    )
+    if "image command" in figures:
+        yield "A folder of photos, pictures a second, decoding and JSON included:\n"
+        yield from table(["command", "a second"], figures["image command"].items())
+
+
+def _cost(figures: dict[str, Any]) -> Iterator[str]:
+    keys = ("bytes", "parameters", "macs")
+    models = {name: one for name, one in figures.items() if keys[0] in one}
+    yield from table(["model", *keys], ([name, *map(one.get, keys)] for name, one in models.items()))
+    if "start" in figures:
+        yield "A fresh process:\n"
+        yield from table(["", ""], figures["start"].items())
+
+
+def _nested(figures: dict[str, Any]) -> Iterator[str]:
+    """Any figures: a table for each group of rows that share columns, a list of pairs for the rest."""
+    for title, group in figures.items():
+        if not isinstance(group, dict):
+            continue
+        yield f"### {title}\n"
+        rows = {name: one for name, one in group.items() if isinstance(one, dict)}
+        if rows:
+            columns = list(dict.fromkeys(key for one in rows.values() for key in one))
+            yield from table(["", *columns], ([name, *map(one.get, columns)] for name, one in rows.items()))
+        if plain := {name: one for name, one in group.items() if not isinstance(one, dict | list)}:
+            yield from table(["", ""], plain.items())
+    if plain := {name: one for name, one in figures.items() if not isinstance(one, dict | list)}:
+        yield from table(["", ""], plain.items())
+
+
+SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
+    "accuracy": ("Accuracy", _accuracy),
+    "slices": ("Slices", _slices),
+    "speed": ("Speed", _speed),
+    "cost": ("Cost", _cost),
+    "tracking": ("Tracking", _nested),
+    "video": ("Video", _nested),
+    "hour": ("An hour of video", _nested),
+    "web": ("The web server", _nested),
+}
