@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from benchmarks import page
@@ -146,6 +147,10 @@ def test_the_page_shows_what_the_file_says():
     assert "| **maskwatch-small** | 0.123 |" in text
     assert "2001-02-03 · commit `abc1234` · an abacus" in text
     assert "| None |" not in text
+    drawn = ET.fromstring(re.search(r"<svg.*?</svg>", text, flags=re.DOTALL)[0])
+    widths = [float(bar.get("width")) / 370 for bar in drawn.iter("rect")]
+    found = [one["tight"]["recall"]["with_mask"]["16-32"] for one in CONTENT["accuracy"]["figures"].values()]
+    assert widths == pytest.approx(found, abs=0.001)
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
         assert len({line.count("|") for line in block.splitlines()}) == 1, block
 
