@@ -16,7 +16,7 @@ TARGET = ROOT / "docs" / "benchmarks.json"
 SHOWN = ("accuracy", "slices", "speed", "cost", "tracking", "video", "hour", "web")
 ABOUT = "about.json"
 DIGITS = 6
-TOO_LONG = ("curves",)
+LEFT_OUT = ("curves", "ap_coco", "confusion", "recall_threshold")
 """Keys that fill kilobytes and that no table shows."""
 
 
@@ -36,7 +36,8 @@ def note(results: Path, name: str) -> None:
 def write(results: Path, target: Path = TARGET) -> Path:
     """Gather the figures in `results` into `target`; its path.
 
-    A file that says nothing of its run gets the date it was written, and null for what nobody knows.
+    A file that says nothing of its run gets the date it was written, and null for what nobody knows. Who
+    knows better writes it into about.json beside the figures; `source` is a sentence on where it comes from.
     """
     known = json.loads((results / ABOUT).read_text(encoding="utf-8")) if (results / ABOUT).is_file() else {}
     content = {}
@@ -44,7 +45,7 @@ def write(results: Path, target: Path = TARGET) -> Path:
         file = results / f"{name}.json"
         if file.is_file():
             written = dt.datetime.fromtimestamp(file.stat().st_mtime, tz=dt.timezone.utc)
-            about = {"date": written.date().isoformat(), "commit": None, "machine": None}
+            about = {"date": written.date().isoformat(), "commit": None, "machine": None, "source": None}
             figures = json.loads(file.read_text(encoding="utf-8"))
             content[name] = {"about": {**about, **known.get(name, {})}, "figures": small(figures)}
     target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -52,9 +53,9 @@ def write(results: Path, target: Path = TARGET) -> Path:
 
 
 def small(value: Any) -> Any:
-    """`value` without curves, with fewer digits, and with null for what is no number."""
+    """`value` without what no table shows, with fewer digits, and with null for what is no number."""
     if isinstance(value, dict):
-        return {key: small(one) for key, one in value.items() if key not in TOO_LONG}
+        return {key: small(one) for key, one in value.items() if key not in LEFT_OUT}
     if isinstance(value, list):
         return [small(one) for one in value]
     if not isinstance(value, float):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def page(content: dict[str, Any]) -> Iterator[str]:
 def _about(name: str, about: dict[str, Any]) -> str:
     commit = f"commit `{about['commit']}`" if about["commit"] else "the commit was not recorded"
     machine = about["machine"] or "the machine was not recorded"
-    return f"`python -m benchmarks {name}` · {about['date']} · {commit} · {machine}"
+    source = f". {about['source']}" if about.get("source") else ""
+    return f"`python -m benchmarks {name}` · {about['date']} · {commit} · {machine}{source}"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
@@ -55,6 +57,20 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
         shown = f"**{first}**" if first == OURS else str(first)
         yield "| " + " | ".join([shown, *map(_cell, rest)]) + " |"
     yield ""
+
+
+def bars(title: str, shares: dict[str, float]) -> Iterator[str]:
+    """An inline SVG, a bar a model; `shares` lie between 0 and 1."""
+    height = 24 * len(shares)
+    yield f"{title}:\n"
+    look = 'role="img" font-size="13" fill="currentColor"'
+    yield f'<svg viewBox="0 0 640 {height}" {look} aria-label="{escape(title)}">'
+    for place, (name, share) in enumerate(shares.items()):
+        colour, y = ("#00897b" if name == OURS else "#90a4ae"), 24 * place
+        yield f'<text x="205" y="{y + 17}" text-anchor="end">{escape(name)}</text>'
+        yield f'<rect x="215" y="{y + 4}" width="{370 * share:.1f}" height="16" fill="{colour}"/>'
+        yield f'<text x="{220 + 370 * share:.1f}" y="{y + 17}">{share:.3f}</text>'
+    yield "</svg>\n"
 
 
 def _cell(value: Any) -> str:
@@ -83,6 +99,8 @@ def _accuracy(figures: dict[str, Any]) -> Iterator[str]:
                 ),
             )
     yield "### Faces found\n"
+    small = {name: one["recall"]["with_mask"]["16-32"] for name, one in tight.items()}
+    yield from bars("Masked faces of 16 to 32 px found, at 0.1 false alarms a picture", small)
     for label in LABELS[:2]:
         yield f"Share of {label} found at 0.1 false alarms a picture (tight), whatever its label, by px:\n"
         yield from table(
@@ -115,23 +133,44 @@ def _slices(figures: dict[str, Any]) -> Iterator[str]:
 
 def _speed(figures: dict[str, Any]) -> Iterator[str]:
     frames = [name for name in figures if name != "image command"]
-    yield "Milliseconds a picture:\n"
-    models = list(figures[frames[0]])
-    yield from table(
-        ["model", *frames], ([model, *(figures[frame].get(model) for frame in frames)] for model in models)
-    )
+    for threads in dict.fromkeys(name.partition(", ")[2] for name in frames):
+        sizes = {name.partition(", ")[0]: figures[name] for name in frames if name.endswith(f", {threads}")}
+        yield f"Milliseconds by the picture's width, {_threads(threads)}; peers look at their own size:\n"
+        models = next(iter(sizes.values()))
+        yield from table(
+            ["model", *sizes], ([model, *(one.get(model) for one in sizes.values())] for model in models)
+        )
     if "image command" in figures:
         yield "A folder of photos, pictures a second, decoding and JSON included:\n"
-        yield from table(["command", "a second"], figures["image command"].items())
+        rows = ((_threads(name), rate) for name, rate in figures["image command"].items())
+        yield from table(["command", "a second"], rows)
+
+
+def _threads(words: str) -> str:
+    return words.replace("1 threads", "1 thread")
 
 
 def _cost(figures: dict[str, Any]) -> Iterator[str]:
-    keys = ("bytes", "parameters", "macs")
-    models = {name: one for name, one in figures.items() if keys[0] in one}
-    yield from table(["model", *keys], ([name, *map(one.get, keys)] for name, one in models.items()))
-    if "start" in figures:
-        yield "A fresh process:\n"
-        yield from table(["", ""], figures["start"].items())
+    models = {name: one for name, one in figures.items() if "bytes" in one}
+    yield "MACs are multiplications with an addition, ours for 640×480, a peer's for its own size:\n"
+    yield from table(
+        ["model", "bytes", "parameters", "MACs"],
+        (
+            [f"maskwatch-{name}" if name == "small" else name, one["bytes"], one["parameters"], one["macs"]]
+            for name, one in models.items()
+        ),
+    )
+    if start := figures.get("start"):
+        yield "A fresh process (cold start), seconds since it began, and its largest resident memory:\n"
+        yield from table(
+            ["imported, s", "model loaded, s", "first picture judged, s", "RSS, MiB"],
+            [
+                [
+                    *(f"{start[key]:.2f}" for key in ("import_s", "loaded_s", "first_picture_s")),
+                    start["peak_rss_kb"] / 1024,
+                ]
+            ],
+        )
 
 
 def _nested(figures: dict[str, Any]) -> Iterator[str]:
@@ -143,11 +182,17 @@ def _nested(figures: dict[str, Any]) -> Iterator[str]:
         rows = {name: one for name, one in group.items() if isinstance(one, dict)}
         if rows:
             columns = list(dict.fromkeys(key for one in rows.values() for key in one))
-            yield from table(["", *columns], ([name, *map(one.get, columns)] for name, one in rows.items()))
+            cells = ([name, *map(_whole, map(one.get, columns))] for name, one in rows.items())
+            yield from table(["", *columns], cells)
         if plain := {name: one for name, one in group.items() if not isinstance(one, dict | list)}:
-            yield from table(["", ""], plain.items())
+            yield from table(["", ""], ((name, _whole(one)) for name, one in plain.items()))
     if plain := {name: one for name, one in figures.items() if not isinstance(one, dict | list)}:
-        yield from table(["", ""], plain.items())
+        yield from table(["", ""], ((name, _whole(one)) for name, one in plain.items()))
+
+
+def _whole(value: Any) -> Any:
+    """None of a thing is 0, not 0.000."""
+    return int(value) if isinstance(value, float) and value == 0 else value
 
 
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
@@ -158,5 +203,5 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "tracking": ("Tracking", _nested),
     "video": ("Video", _nested),
     "hour": ("An hour of video", _nested),
-    "web": ("The web server", _nested),
+    "web": ("Web server and browser", _nested),
 }
