@@ -34,12 +34,15 @@ def test_the_folder_is_complete_and_names_no_other_host(tmp_path):
         assert not re.search(r"\w+://\w", text), script
         for name in re.findall(r'(?:from|import)\s*\(?"(\./[^"]+)"', text):
             assert (script.parent / name).is_file(), (script, name)
-    (card,) = json.loads((site.folder / "app/models/index.json").read_text())["models"]
-    onnxruntime.InferenceSession(str(site.folder / "app/models" / card["file"]))
+    cards = json.loads((site.folder / "app/models/index.json").read_text())["models"]
+    assert [card["name"] for card in cards] == ["maskwatch-small", "maskwatch-nano"], "the default one first"
+    models = [f"app/models/{card['file']}" for card in cards]
+    for model in models:
+        onnxruntime.InferenceSession(str(site.folder / model))
     listed = json.loads(re.search(r"const FILES = (\[.*\]);", (site.folder / "sw.js").read_text()).group(1))
     there = {str(path.relative_to(site.folder)) for path in site.folder.rglob("*") if path.is_file()}
     assert set(listed) - {"./"} <= there
-    assert {"index.html", "app/page.js", f"app/models/{card['file']}"} <= set(listed)
+    assert {"index.html", "app/page.js", *models} <= set(listed)
     assert not any("asyncify" in name for name in listed), "fetched only by who needs it"
 
 
