@@ -71,7 +71,7 @@ def test_the_documentation_needs_no_other_host(http):
 def test_the_card_holds_all_a_browser_needs(http, one_thread):
     card = http.get("/v1/model").json()
     assert {field.name for field in dataclasses.fields(one_thread.card)} < set(card)
-    (offered,) = http.get("/app/models/index.json").json()["models"]
+    offered, _ = http.get("/app/models/index.json").json()["models"]
     assert {name: offered[name] for name in card} == card
     model = http.get(f"/app/models/{offered['file']}")
     assert len(model.content) == offered["bytes"]
