@@ -94,25 +94,18 @@ def test_a_default_run_of_live_stores_and_sends_no_picture(clip, tmp_path, hook)
     """Page, status, alerts, files, tables, a webhook and the spool; and all that lies in its folders."""
     environment, (home, work, scratch) = places(tmp_path)
     sinks = ["events.jsonl", "events.csv", "events.db", f"http://127.0.0.1:{hook.server_port}/200"]
-    process = subprocess.Popen(
-        [*COMMAND, "live", str(clip), "--loop", "--port", "0", *(p for s in sinks for p in ("--sink", s))],
-        cwd=work,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    killer = threading.Timer(120, process.kill)
-    killer.start()
+    arguments = ["live", str(clip), "--loop", "--port", "0", *(p for s in sinks for p in ("--sink", s))]
+    process, killer = begun(arguments, work, environment)
     said = process.stdout.readline()  # the page's address
     events = work / "events.jsonl"
     wait_until(lambda: events.exists() and b'"start"' in events.read_bytes() and hook.got, 90)
     raw = raw_signatures(clip)
-    alive = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    alive = contents(tmp_path)
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=60)
     killer.cancel()
     assert process.returncode == 0
-    left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    left = contents(tmp_path)
     names = {path.name for path in left}
     assert {"events.jsonl", "events.csv", "events.db"} <= names
     assert any(home in path.parents for path in alive), "the spool lies in the user's folder"
@@ -132,6 +125,22 @@ def places(tmp_path: Path) -> tuple[dict[str, str], list[Path]]:
         "XDG_CACHE_HOME": str(home / ".cache"),
     }
     return {**ENVIRONMENT, **kept, "TMPDIR": str(scratch), "RAY_TMPDIR": str(scratch)}, folders
+
+
+def begun(
+    arguments: list[str], folder: Path, environment: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], threading.Timer]:
+    """A command at work in a folder, and what kills it after two minutes."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    killer = threading.Timer(120, process.kill)
+    killer.start()
+    return process, killer
 
 
 def contents(tmp_path: Path) -> dict[Path, bytes]:
@@ -184,15 +193,7 @@ def test_a_default_run_of_serve_keeps_no_picture(clip, astronaut, tmp_path):
     import httpx
 
     environment, (_, work, scratch) = places(tmp_path)
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--source", str(clip), "--loop"],
-        cwd=work,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    killer = threading.Timer(120, process.kill)
-    killer.start()
+    process, killer = begun(["serve", "--port", "0", "--source", str(clip), "--loop"], work, environment)
     said = process.stdout.readline()
     portrait = encode_image(astronaut, ".jpg")
     with httpx.Client(base_url=said.split()[-1].decode(), timeout=60, trust_env=False) as client:

@@ -21,7 +21,6 @@ from maskwatch.cli.watching import name_apart
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from maskwatch.frames import Image
     from maskwatch.pipeline import CameraStatus, LiveStep
     from maskwatch.sources.camera import Camera
 
@@ -161,7 +160,7 @@ def _recording(
     """Writes what is seen to files, in a thread of its own; what it cannot keep up with is left out."""
     from maskwatch.errors import OptionError
     from maskwatch.files import is_folder, portable_name
-    from maskwatch.pipeline import Background
+    from maskwatch.pipeline import Background, drawn
     from maskwatch.sinks.mqtt import slug_of
     from maskwatch.sinks.recorder import Recorder
 
@@ -177,7 +176,7 @@ def _recording(
 
         def work(step: LiveStep) -> None:
             assert step.frame is not None
-            recorders[step.camera].write(_drawn(step, blur=blur), step.frame.pts_s)
+            recorders[step.camera].write(drawn(step, blur=blur), step.frame.pts_s)
 
         background = stack.enter_context(Background(work, size=RECORDING_BEHIND))
 
@@ -191,12 +190,13 @@ def _recording(
 @contextlib.contextmanager
 def _window(stop: threading.Event, *, blur: bool) -> Iterator[Callable[[LiveStep], None]]:
     """Shows the newest picture of whichever camera has one."""
+    from maskwatch.pipeline import drawn
     from maskwatch.sinks.window import Window
 
     with Window("maskwatch live") as shown:
 
         def show(step: LiveStep) -> None:
-            if step.frame is not None and not shown.show(_drawn(step, blur=blur)):
+            if step.frame is not None and not shown.show(drawn(step, blur=blur)):
                 stop.set()
 
         yield show
@@ -249,11 +249,3 @@ def _alarm(console: Console, trouble: Callable[[], str]) -> Callable[[LiveStep],
         said, at = words, now
 
     return tell
-
-
-def _drawn(step: LiveStep, *, blur: bool) -> Image:
-    from maskwatch.annotate import annotate, blur_faces
-
-    assert step.frame is not None
-    image = blur_faces(step.frame.image, step.to_hide) if blur else step.frame.image
-    return annotate(image, step.detections)

@@ -95,10 +95,8 @@ def settable(command: Any) -> dict[str, Any]:
     """The options of a command by the first long name, without its dashes."""
     found = {}
     for option in command.params:
-        if option.param_type_name == "option":
-            long = next(name for name in option.opts if name.startswith("--"))
-            if (key := long.removeprefix("--")) not in _UNSETTABLE:
-                found[key] = option
+        if option.param_type_name == "option" and (key := _long(option)) not in _UNSETTABLE:
+            found[key] = option
     return found
 
 
@@ -180,4 +178,5 @@ def _value(option: Any, told: Any, place: str, context: Any) -> Any:
 
 
 def _long(option: Any) -> str:
+    """An option's first long name, without its dashes."""
     return next(name for name in option.opts if name.startswith("--")).removeprefix("--")

@@ -2,6 +2,7 @@
 
 from maskwatch.pipeline.clips import ClipOptions, ClipSummary, process_clip
 from maskwatch.pipeline.delivery import Delivery, open_deliveries, teller
+from maskwatch.pipeline.drawing import drawn
 from maskwatch.pipeline.images import DetectsFaces, ImageResult, detect_files
 from maskwatch.pipeline.live import CameraStatus, LiveStep
 from maskwatch.pipeline.people import PeopleWatch, WatchOptions
@@ -23,6 +24,7 @@ __all__ = [
     "VideoStep",
     "WatchOptions",
     "detect_files",
+    "drawn",
     "open_deliveries",
     "ordered_map",
     "prefetch",

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskwatch.addresses import printable
-from maskwatch.annotate import annotate, blur_faces
 from maskwatch.errors import OptionError, SourceError
 from maskwatch.events import Event, Happening
 from maskwatch.files import same_file
-from maskwatch.frames import Image
 from maskwatch.labels import VERDICTS
+from maskwatch.pipeline.drawing import drawn
 from maskwatch.pipeline.images import DetectsFaces
 from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.pipeline.threads import Background
@@ -145,7 +144,7 @@ def process_clip(
             )
 
             def draw(step: VideoStep) -> None:
-                writer.write(_drawn(step, blur=options.blur), step.frame.pts_s)
+                writer.write(drawn(step, blur=options.blur), step.frame.pts_s)
 
             show = stack.enter_context(Background(draw, size=STEPS_BEHIND)).put
         try:
@@ -169,8 +168,3 @@ def process_clip(
     summary.label_flips, summary.verdict_flips = people.label_flips, people.verdict_flips
     summary.elapsed_s = time.monotonic() - started
     return summary
-
-
-def _drawn(step: VideoStep, *, blur: bool) -> Image:
-    image = blur_faces(step.frame.image, step.to_hide) if blur else step.frame.image
-    return annotate(image, step.detections)

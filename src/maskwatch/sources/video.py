@@ -79,9 +79,8 @@ class VideoFile:
         try:
             self._container = open_media(path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            foreign = (
-                getattr(error, "errno", None) == errno.EINVAL
-            )  # so FFmpeg calls a format outside its list
+            # EINVAL is what FFmpeg calls a format outside its list
+            foreign = getattr(error, "errno", None) == errno.EINVAL
             reason = "no video format that is read" if foreign else ffmpeg_reason(error)
             means = did_you_mean(path.name, neighbours(path)) if isinstance(error, FileNotFoundError) else ""
             raise SourceError(

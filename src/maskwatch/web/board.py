@@ -11,13 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from maskwatch.annotate import annotate, blur_faces
 from maskwatch.codec import encode_image
 from maskwatch.events import Event
 from maskwatch.frames import Image
-from maskwatch.pipeline import LiveStep
+from maskwatch.pipeline import LiveStep, drawn
 
 ALERTS_KEPT = 50
 HISTORY_EVERY_S, HISTORY_KEPT = 2.0, 1800
@@ -112,7 +112,7 @@ class Board:
             if not history or now - history[-1][0] >= HISTORY_EVERY_S:
                 history.append((round(now, 1), status.compliance, status.in_view.faces))
         if self.shows_pictures:
-            picture.put(None if step.frame is None else self._drawing(step, step.frame.image))
+            picture.put(None if step.frame is None else partial(drawn, step, blur=self._blur))
         self._tell()
 
     def close(self) -> None:
@@ -182,12 +182,6 @@ class Board:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
-
-    def _drawing(self, step: LiveStep, image: Image) -> Callable[[], Image]:
-        def draw() -> Image:
-            return annotate(blur_faces(image, step.to_hide) if self._blur else image, step.detections)
-
-        return draw
 
 
 def as_event(state: bytes) -> bytes:
