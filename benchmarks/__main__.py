@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `slices`, `speed`, `cost`, `tracking`, `video` and `web` run by default; `hour`, `batch`,
+`accuracy`, `slices`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by default; `hour`, `batch`,
 `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` less. `web` needs no
 peers and no photos. `page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
@@ -20,6 +20,7 @@ BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
     "slices": ("slices", "run"),
     "speed": ("speed", "run"),
+    "sides": ("sides", "run"),
     "cost": ("cost", "run"),
     "tracking": ("tracking", "run"),
     "video": ("video", "run"),
@@ -32,7 +33,7 @@ BENCHMARKS = {
     "simulate": ("simulate_cameras", "run"),
 }
 """Module and function of each; imported when asked for, as some need more than others."""
-USUAL = ("accuracy", "slices", "speed", "cost", "tracking", "video", "web")
+USUAL = ("accuracy", "slices", "speed", "sides", "cost", "tracking", "video", "web")
 NEED_NOTHING = ("web", "hour")
 """Those that need neither peers nor photos of `SHARED`."""
 

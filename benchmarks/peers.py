@@ -108,7 +108,7 @@ class Aizoo:
         height, width = image.shape[:2]
         resized = cv2.resize(image, (260, 260)).astype(np.float32) / 255
         self._net.set_tensor(self._input, resized[None])
-        self._net.invoke()
+        self.run_network()
         raw, scores = self._net.get_tensor(self._boxes)[0], self._net.get_tensor(self._scores)[0]
         centre = raw[:, :2] * 0.1 * self._anchors[:, 2:] + self._anchors[:, :2]
         half = np.exp(raw[:, 2:] * 0.2) * self._anchors[:, 2:] / 2
@@ -116,6 +116,10 @@ class Aizoo:
         xyxy = clip((share * [width, height, width, height]).astype(np.float32), (width, height))
         padded = np.concatenate([scores, np.zeros((len(scores), 1), np.float32)], axis=1)
         return suppressed(xyxy, padded, 0.4, self._score_threshold)
+
+    def run_network(self) -> None:
+        """The network alone, on the picture that was given last."""
+        self._net.invoke()
 
 
 def cv2_ssd(folder: Path) -> cv2.dnn.Net:

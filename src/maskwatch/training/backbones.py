@@ -37,7 +37,7 @@ class YuNetBackbone(nn.Module):
         self.stem = Stem(16)
         self.stage_4 = nn.Sequential(_stage(16, channels), _stage(channels, channels))
         self.stage_8, self.stage_16, self.stage_32 = (
-            nn.Sequential(*_stage(channels, channels), *(ContextBlock(channels) for _ in range(count)))
+            nn.Sequential(*_stage(channels, channels), *_context(config, count))
             for count in config.context_blocks
         )
 
@@ -51,6 +51,10 @@ class YuNetBackbone(nn.Module):
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(ConvUnit(inputs, inputs), ConvUnit(inputs, outputs))
+
+
+def _context(config: NetworkConfig, count: int) -> list[ContextBlock]:
+    return [ContextBlock(config.channels, wide=config.wide_context) for _ in range(count)]
 
 
 class MobileNetBackbone(nn.Module):
@@ -94,9 +98,7 @@ class MobileNetBackbone(nn.Module):
         widths = [self.GROUPS[end - 1][1] for end in self.STAGES]
         self.fine_channels = widths[0]
         self.adapters = nn.ModuleList(
-            nn.Sequential(
-                Adapter(width, config.channels), *(ContextBlock(config.channels) for _ in range(count))
-            )
+            nn.Sequential(Adapter(width, config.channels), *_context(config, count))
             for width, count in zip(widths[1:], config.context_blocks, strict=True)
         )
 

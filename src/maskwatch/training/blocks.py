@@ -37,28 +37,29 @@ class ResidualUnit(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """Bottleneck (He et al. 2016) with a dense 3×3 convolution; starts as the identity.
+    """Pointwise, spatial and pointwise convolution added to the input; starts as the identity.
 
-    Dense, because a depthwise 5×5 of as many multiplications trains a third slower on a CPU and
-    runs no faster; see docs/experiments.md.
+    `wide` is an inverted residual (Sandler et al. 2018) with a depthwise 5×5, which sees farther;
+    else it is a bottleneck (He et al. 2016) with a dense 3×3, which trains a third faster on a CPU.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, wide: bool) -> None:
         super().__init__()
-        slim = channels // 2
-        self.reduce = nn.Sequential(
-            nn.Conv2d(channels, slim, 1, bias=False), nn.BatchNorm2d(slim), nn.ReLU(inplace=True)
-        )
-        self.mix = nn.Sequential(
-            nn.Conv2d(slim, slim, 3, padding=1, bias=False), nn.BatchNorm2d(slim), nn.ReLU(inplace=True)
-        )
-        self.project = nn.Conv2d(slim, channels, 1, bias=False)
+        inner = channels * 2 if wide else channels // 2
+        side, groups = (5, inner) if wide else (3, 1)
+        self.enter = _with_norm(nn.Conv2d(channels, inner, 1, bias=False))
+        self.mix = _with_norm(nn.Conv2d(inner, inner, side, padding=side // 2, groups=groups, bias=False))
+        self.project = nn.Conv2d(inner, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, h, w) to the same."""
-        return x + self.norm(self.project(self.mix(self.reduce(x))))
+        return x + self.norm(self.project(self.mix(self.enter(x))))
+
+
+def _with_norm(convolution: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True))
 
 
 class InvertedResidual(nn.Module):

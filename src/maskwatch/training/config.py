@@ -28,7 +28,8 @@ class NetworkConfig:
         channels: width of neck and heads; YuNet's backbone asks for 64.
         stride_4: a level for faces of 8 to 16 px.
         slim_channels: its width.
-        context_blocks: bottleneck blocks after the stages at strides 8, 16 and 32.
+        context_blocks: residual blocks after the stages at strides 8, 16 and 32.
+        wide_context: whether these are wide with a depthwise 5×5, or narrow with a dense 3×3.
         label_blocks: residual units in each level's label branch.
     """
 
@@ -37,7 +38,8 @@ class NetworkConfig:
     channels: int = 64
     stride_4: bool = True
     slim_channels: int = 32
-    context_blocks: tuple[int, int, int] = (3, 5, 5)
+    context_blocks: tuple[int, int, int] = (1, 3, 3)
+    wide_context: bool = True
     label_blocks: int = 1
 
     def __post_init__(self) -> None:

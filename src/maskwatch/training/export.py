@@ -138,7 +138,7 @@ def _module(graph: GraphBuilder, x: str, module: nn.Module) -> str:
         inner = graph.conv(graph.conv(x, module.pointwise), _folded(module.depthwise, module.norm))
         return graph.op("Relu", graph.op("Add", x, inner))
     if isinstance(module, ContextBlock):
-        inner = graph.conv(x, _folded(module.reduce[0], module.reduce[1]), activation="Relu")
+        inner = graph.conv(x, _folded(module.enter[0], module.enter[1]), activation="Relu")
         inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), activation="Relu")
         return graph.op("Add", x, graph.conv(inner, _folded(module.project, module.norm)))
     if isinstance(module, Adapter):

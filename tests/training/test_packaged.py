@@ -1,0 +1,35 @@
+"""The packaged models are those of the checkpoints beside them, so training can go on from what ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskwatch.detector import DetectOptions, Detector, packaged_models
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.network import MaskNet, decode, priors
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+
+
+@pytest.mark.parametrize("name", sorted(packaged_models()))
+def test_a_checkpoint_answers_as_the_packaged_model_does(name, astronaut):
+    checkpoint = Checkpoint.load(CHECKPOINTS / f"maskwatch-{name}.pt")
+    network = MaskNet(checkpoint.config.network).eval()
+    network.load_state_dict(checkpoint.average)
+    found = Detector(name, DetectOptions(score_threshold=0.05, iou_threshold=1.0)).detect(astronaut)
+    assert len(found) > 3  # nothing is suppressed: one face, many cells
+
+    picture = torch.from_numpy(astronaut[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        outputs = network(picture)
+    boxes = decode(outputs.boxes[0], priors(*astronaut.shape[:2], network.config.strides)).numpy()
+    scores = (outputs.objectness.sigmoid()[0, :, None] * outputs.labels.sigmoid()[0]).sqrt().numpy()
+    for xyxy, label_scores in zip(found.xyxy, found.label_scores, strict=True):
+        nearest = int(np.abs(boxes - xyxy).sum(axis=1).argmin())
+        np.testing.assert_allclose(boxes[nearest].clip(0, 512), xyxy, atol=0.05)
+        assert scores[nearest].argmax() == label_scores.argmax()  # calibration keeps the order
+    assert len({int(np.abs(boxes - xyxy).sum(axis=1).argmin()) for xyxy in found.xyxy}) == len(found)
