@@ -1,8 +1,9 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `slices`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by default; `hour`, `batch`,
-`interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` less. `web` needs no
-peers and no photos. `page` measures nothing: it gathers the results into docs/benchmarks.json.
+`accuracy`, `slices`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by default; `hour`,
+`batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` and `int8` less.
+`gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos. `page` measures
+nothing: it gathers the results into docs/benchmarks.json.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ BENCHMARKS = {
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),
     "cost": ("cost", "run"),
+    "gallery": ("gallery", "run"),
+    "int8": ("int8", "run"),
     "tracking": ("tracking", "run"),
     "video": ("video", "run"),
     "web": ("web", "run"),
@@ -34,7 +37,7 @@ BENCHMARKS = {
 }
 """Module and function of each; imported when asked for, as some need more than others."""
 USUAL = ("accuracy", "slices", "speed", "sides", "cost", "tracking", "video", "web")
-NEED_NOTHING = ("web", "hour")
+NEED_NOTHING = ("web", "hour", "gallery")
 """Those that need neither peers nor photos of `SHARED`."""
 
 

@@ -25,7 +25,7 @@ ROUNDS = 100
 
 
 def run(shared: Path) -> dict[str, Any]:
-    """Print a table of accuracy, milliseconds, and how many times faster than AIZOO's network; gives all figures."""
+    """Print accuracy, milliseconds, and how many times faster than AIZOO's network; gives all figures."""
     labelled = [image for image in read_coco(shared / "data" / "val") if image.set_name in TIGHT_SETS]
     pictures = [read_picture(image.path).image for image in labelled]
     crowd = max(pictures, key=lambda picture: picture.size)
