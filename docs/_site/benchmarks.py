@@ -173,6 +173,23 @@ def _cost(figures: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _sides(figures: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "Our models with `--max-side` beside AIZOO's network at 260×260, on one thread, the networks alone: "
+        "how accurate, how long, and how many times faster than AIZOO's.\n"
+    )
+    keys = ("tight", "ms", "times_faster")
+    rows = ([name, *map(one.get, keys)] for name, one in figures.items())
+    yield from table(["model at px of the longer side", "tight mAP50", "ms", "times faster"], rows)
+
+
+def _int8(figures: dict[str, Any]) -> Iterator[str]:
+    yield "Convolutions in INT8 (QDQ, fitted to 64 training photos), one thread at 640×480:\n"
+    keys = ("tight", "face", "ms", "bytes")
+    rows = ([name, *map(one.get, keys)] for name, one in figures.items())
+    yield from table(["model", "tight mAP50", "face AP", "ms", "bytes"], rows)
+
+
 def _nested(figures: dict[str, Any]) -> Iterator[str]:
     """Any figures: a table for each group of rows that share columns, a list of pairs for the rest."""
     for title, group in figures.items():
@@ -199,6 +216,8 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "accuracy": ("Accuracy", _accuracy),
     "slices": ("Slices", _slices),
     "speed": ("Speed", _speed),
+    "sides": ("Smaller pictures", _sides),
+    "int8": ("INT8", _int8),
     "cost": ("Cost", _cost),
     "tracking": ("Tracking", _nested),
     "video": ("Video", _nested),
