@@ -81,6 +81,8 @@ def _judged(
         hit = best >= 0 and bool(overlap[row, best] >= least_iou)
         outcome = (hit, hit and bool(found.label[best] == image.faces.label[row]))
         yield EVERYTHING, outcome
+        if image.set_name in LOOSE_SETS:
+            yield f"set {image.set_name}", outcome
         for words, files in tags.items():
             marked = files.get(image.path.name, [])
             if any(np.abs(np.array(box) - image.faces.xyxy[row]).max() < 1.0 for box in marked):
