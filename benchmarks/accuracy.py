@@ -22,14 +22,16 @@ from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detections import Detections
 from maskwatch.detector import DEFAULT_MODEL, packaged_models
-from maskwatch.evaluate import Report, evaluate
+from maskwatch.evaluate import WHOLE_CURVE_SCORE, Report, evaluate
 
 TIGHT_SETS = ("aizoo", "kaggle853")
 LOOSE_SETS = ("ditface3k", "mawear")
 LOOSE_IOU = 0.3
 
 
-def all_peers(shared: Path, *, threads: int = 1, score_threshold: float = 0.02) -> Iterator[Peer]:
+def all_peers(
+    shared: Path, *, threads: int = 1, score_threshold: float = WHOLE_CURVE_SCORE
+) -> Iterator[Peer]:
     """Ours first, then the others."""
     folder = shared / "peers"
     for name in sorted(packaged_models(), key=lambda name: name != DEFAULT_MODEL):

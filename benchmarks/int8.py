@@ -22,7 +22,7 @@ from benchmarks.cost import ours
 from maskwatch.codec import letterbox, read_picture
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detector import DetectOptions, Detector, packaged_models
-from maskwatch.evaluate import evaluate
+from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 
 FITTED_ON = 64
 ROUNDS = 30
@@ -67,7 +67,7 @@ def run(shared: Path) -> dict[str, Any]:
                 extra_options={"ActivationSymmetric": False},
             )
             for name, path in ((model, floats), (f"{model} INT8", quantised)):
-                detector = Detector(path, DetectOptions(score_threshold=0.02))
+                detector = Detector(path, DetectOptions(score_threshold=WHOLE_CURVE_SCORE))
                 report = evaluate(val, [detector.detect(image.path) for image in val])
                 figures[name] = {
                     "tight": report.map_two,

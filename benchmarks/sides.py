@@ -18,7 +18,7 @@ from benchmarks.peers import Aizoo
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector, packaged_models
-from maskwatch.evaluate import evaluate
+from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 
 SIDES = (160, 176, 192, 208, 224, 256, 320, 416, 512, 640)
 ROUNDS = 100
@@ -30,14 +30,16 @@ def run(shared: Path) -> dict[str, Any]:
     pictures = [read_picture(image.path).image for image in labelled]
     crowd = max(pictures, key=lambda picture: picture.size)
 
-    aizoo = Aizoo(shared / "peers")
+    aizoo = Aizoo(shared / "peers", score_threshold=WHOLE_CURVE_SCORE)
     figures: dict[str, Any] = {
         aizoo.name: {"tight": evaluate(labelled, [aizoo.detect(one) for one in pictures]).map_two}
     }
     calls: dict[str, Callable[[], object]] = {aizoo.name: aizoo.run_network}
     for model in packaged_models():
         for side in SIDES:
-            detector = Detector(model, DetectOptions(score_threshold=0.02, max_side=side, threads=1))
+            detector = Detector(
+                model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=side, threads=1)
+            )
             name = f"{model} at {side}"
             figures[name] = {"tight": evaluate(labelled, [detector.detect(one) for one in pictures]).map_two}
             usual = Detector(model, DetectOptions(max_side=side, threads=1))

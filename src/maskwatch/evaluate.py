@@ -27,6 +27,8 @@ MOST_DETECTIONS = 100
 SIZE_BUCKETS_PX = ((8, 16), (16, 32), (32, 96), (96, 100_000))
 FALSE_POSITIVES_PER_IMAGE = 0.1
 CALIBRATION_BINS = 15
+WHOLE_CURVE_SCORE = 0.001
+"""Faces down to this score make a whole precision-recall curve: calibrated scores fall off fast."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def evaluate(
 ) -> Report:
     """Compare `found` with `truths`, picture by picture.
 
-    For whole precision-recall curves, `found` should hold faces down to a score of about 0.02.
+    For whole precision-recall curves, `found` should hold faces down to `WHOLE_CURVE_SCORE`.
 
     Raises:
         DatasetError: the two are not of the same length, or there is no picture.

@@ -42,6 +42,7 @@ def evaluate(
     from maskwatch import datasets
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.errors import DatasetError
+    from maskwatch.evaluate import WHOLE_CURVE_SCORE
     from maskwatch.evaluate import evaluate as measure
     from maskwatch.pipeline import ordered_map
     from maskwatch.suggest import did_you_mean
@@ -57,7 +58,7 @@ def evaluate(
             )
         images = [image for image in images if image.set_name in wanted]
     detector = Detector(
-        model, DetectOptions(score_threshold=0.02, max_side=max_side, threads=1, device=device)
+        model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=max_side, threads=1, device=device)
     )
     console = Console(stderr=True)
     found = ordered_map(lambda image: detector.detect(image.path), images, workers=2)

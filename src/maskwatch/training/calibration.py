@@ -21,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_SCORE = 1e-4
 """Scores are kept this far from 0 and 1 before their logits are taken."""
 _NEWTON_ROUNDS = 50
+_F1_SPARE = 0.01
 _PRIOR_WEIGHT = 4.0
 """How many made-up detections hold the map to the identity where there are few real ones."""
 
@@ -33,7 +34,8 @@ class Calibration:
         scale, shift: of the map; `scale` is above 0.
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
-        target_error: share of wrong labels that the certainty threshold allows.
+        target_error: share of wrong labels that the certainty threshold lets through: what was asked for,
+            or, where no threshold reaches that, what the held-out pictures show.
         detections: number of held-out detections it was fitted to; 0 for the default.
     """
 
@@ -61,13 +63,14 @@ def sigmoid(x: FloatArray) -> FloatArray:
 
 
 def calibrate(
-    truths: Sequence[LabelledImage], found: Sequence[Detections], *, target_error: float = 0.01
+    truths: Sequence[LabelledImage], found: Sequence[Detections], *, target_error: float = 0.02
 ) -> Calibration:
     """Fit to uncalibrated detections `found`, down to a low score, of held-out pictures.
 
-    The score threshold is the one with the best F1; the certainty threshold the lowest at which
-    at most `target_error` of the labels that are not `uncertain` are wrong. Without both right and
-    wrong detections there is nothing to learn from, and the default is given.
+    The score threshold is the lowest of those with nearly the best F1, as a face that is missed costs
+    more than one too many; the certainty threshold the lowest at which at most `target_error` of the labels
+    that are not `uncertain` are wrong. Without both right and wrong detections there is nothing to learn
+    from, and the default is given.
     """
     seen = outcomes(truths, found)
     score, right = seen.label_scores.max(axis=1, initial=0), seen.label == seen.true_label
@@ -75,16 +78,17 @@ def calibrate(
         return Calibration()
     scale, shift = _platt(logit(score), right)
     fitted = Calibration(scale, shift)
-    threshold = _best_f1(fitted.apply(score), right, seen.truths)
+    threshold = _good_f1(fitted.apply(score), right, seen.truths)
     on_faces = (fitted.apply(score) >= threshold) & (seen.true_label >= 0)
     calibrated = fitted.apply(seen.label_scores[on_faces])
     share = calibrated.max(axis=1, initial=0) / calibrated.sum(axis=1)
+    certainty, error = _certainty(share, right[on_faces], target_error)
     return Calibration(
         scale=scale,
         shift=shift,
         score_threshold=threshold,
-        certainty_threshold=_certainty(share, right[on_faces], target_error),
-        target_error=target_error,
+        certainty_threshold=certainty,
+        target_error=max(target_error, round(error, 3)),
         detections=len(score),
     )
 
@@ -105,18 +109,23 @@ def _platt(x: FloatArray, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
     return max(float(weights[0]), 0.05), float(weights[1])
 
 
-def _best_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> float:
-    """The score, in steps of 0.05, from which detections have the best F1."""
+def _good_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> float:
+    """The lowest score, in steps of 0.05, from which detections have an F1 within `_F1_SPARE` of the best."""
     choices = np.arange(1, 20) / 20
     kept = [score >= choice for choice in choices]
-    f1 = [2 * (right & keep).sum() / max(keep.sum() + truths, 1) for keep in kept]
-    return float(choices[int(np.argmax(f1))])
+    f1 = np.array([2 * (right & keep).sum() / max(keep.sum() + truths, 1) for keep in kept])
+    return float(choices[int(np.argmax(f1 >= f1.max() - _F1_SPARE))])
 
 
-def _certainty(share: FloatArray, right: npt.NDArray[np.bool_], target_error: float) -> float:
-    """The lowest share, in steps of 0.01, at which at most `target_error` of the sure labels are wrong."""
-    for choice in np.arange(34, 100) / 100:
-        sure = share >= choice
-        if (sure & ~right).sum() <= target_error * sure.sum():
-            return float(choice)
-    return 0.99
+def _certainty(share: FloatArray, right: npt.NDArray[np.bool_], target_error: float) -> tuple[float, float]:
+    """The lowest share, in steps of 0.01, at which at most `target_error` of the sure labels are wrong.
+
+    Gives it with their error; where none reaches the target, the lowest with the least error.
+    """
+    choices = np.arange(34, 100) / 100
+    errors = np.array(
+        [(~right[share >= choice]).mean() if (share >= choice).any() else 1.0 for choice in choices]
+    )
+    enough = errors <= max(target_error, errors.min())
+    best = int(np.argmax(enough))
+    return float(choices[best]), float(errors[best])

@@ -7,13 +7,14 @@ import subprocess
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
-from maskwatch.evaluate import Report, evaluate
+from maskwatch.evaluate import WHOLE_CURVE_SCORE, Report, evaluate
 from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
@@ -29,6 +30,8 @@ from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30
+LEAST_FITTED_SCORE = 0.02
+"""Scores are calibrated on detections from this one on, before calibration."""
 _ORIGINS = {
     "yunet": "layout and weights of YuNet (libfacedetection.train, Apache-2.0)",
     "mobilenet_v2": "MobileNetV2's ImageNet weights (Keras Applications, Apache-2.0)",
@@ -116,11 +119,7 @@ def run(
     prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
     maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
 
-    holdout = [
-        corrected(image, mended.get(image.path.name, ()))[0]
-        for image in holdout
-        if image.set_name not in config.loose_sets
-    ]
+    holdout = judging(holdout, mended, config)
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export_onnx(network, card_of(network, Calibration(), is_taught=teacher is not None), paths.model)
@@ -152,26 +151,42 @@ def split_holdout(
     return [image for image, out in pairs if not out], [image for image, out in pairs if out]
 
 
+def judging(
+    holdout: list[LabelledImage], corrections: Corrections, config: TrainConfig
+) -> list[LabelledImage]:
+    """The kept-out pictures that figures are measured on: labels mended, sets with loose boxes left out."""
+    return [
+        corrected(image, corrections.get(image.path.name, ()))[0]
+        for image in holdout
+        if image.set_name not in config.loose_sets
+    ]
+
+
 def measure(model: Path, images: list[LabelledImage]) -> Report:
     """Figures of an exported model on labelled pictures, at their own size up to 1024 px."""
-    return evaluate(images, _all_faces(model, images))
+    return evaluate(images, _faces(model, images, WHOLE_CURVE_SCORE))
 
 
 def export_calibrated(
-    network: MaskNet, holdout: list[LabelledImage], model: Path, *, is_taught: bool = False
+    network: MaskNet,
+    holdout: list[LabelledImage],
+    model: Path,
+    *,
+    is_taught: bool = False,
+    version: str = "1",
 ) -> Calibration:
     """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
+    card = partial(card_of, network, is_taught=is_taught, version=version)
     calibration = Calibration()
-    export_onnx(network, card_of(network, calibration, is_taught=is_taught), model)
+    export_onnx(network, card(calibration), model)
     if holdout:
-        calibration = calibrate(holdout, _all_faces(model, holdout))
-        export_onnx(network, card_of(network, calibration, is_taught=is_taught), model, calibration)
+        calibration = calibrate(holdout, _faces(model, holdout, LEAST_FITTED_SCORE))
+        export_onnx(network, card(calibration), model, calibration)
     return calibration
 
 
-def _all_faces(model: Path, images: list[LabelledImage]) -> list[Detections]:
-    """Faces down to a low score, as whole precision-recall curves ask for."""
-    detector = Detector(model, DetectOptions(score_threshold=0.02))
+def _faces(model: Path, images: list[LabelledImage], score_threshold: float) -> list[Detections]:
+    detector = Detector(model, DetectOptions(score_threshold=score_threshold))
     return [detector.detect(image.path) for image in images]
 
 
@@ -213,14 +228,16 @@ def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     return network
 
 
-def card_of(network: MaskNet, calibration: Calibration, *, is_taught: bool = False) -> ModelCard:
+def card_of(
+    network: MaskNet, calibration: Calibration, *, is_taught: bool = False, version: str = "1"
+) -> ModelCard:
     """The card of a freshly trained network; `is_taught` if it imitated a teacher."""
     origins = [_ORIGINS[network.config.backbone]]
     if is_taught:
         origins.append(f"taught by a network of ours that started from {_ORIGINS['mobilenet_v2']}")
     return ModelCard(
         name=f"maskwatch-{network.config.name}",
-        version="1",
+        version=version,
         labels=LABELS,
         strides=network.config.strides,
         size_multiple=SIZE_MULTIPLE,

@@ -1,0 +1,59 @@
+"""Averages of checkpoints: weighted by their shares, of one layout only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from maskwatch import TrainingError
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import NetworkConfig, TrainConfig
+from maskwatch.training.mix import mix
+from maskwatch.training.network import MaskNet
+
+
+def saved(path, *, fill: float, network: NetworkConfig | None = None) -> None:
+    config = TrainConfig(network=network or NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0))
+    state = MaskNet(config.network).state_dict()
+    average = {
+        name: torch.full_like(value, fill) if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+    Checkpoint(config, int(fill), average).save(path)
+
+
+def test_shares_weigh_and_need_not_add_up_to_one(tmp_path):
+    saved(tmp_path / "a.pt", fill=1.0)
+    saved(tmp_path / "b.pt", fill=5.0)
+    mixed = mix({tmp_path / "a.pt": 3.0, tmp_path / "b.pt": 1.0})
+    assert mixed.step == 5
+    for name, value in mixed.average.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.full_like(value, 2.0), msg=name)
+    MaskNet(mixed.config.network).load_state_dict(mixed.average)
+
+
+def test_what_does_not_mix_is_refused(tmp_path):
+    saved(tmp_path / "a.pt", fill=1.0)
+    saved(tmp_path / "b.pt", fill=1.0, network=NetworkConfig(context_blocks=(0, 0, 1), label_blocks=0))
+    with pytest.raises(TrainingError, match=r"b\.pt: another layout than .*a\.pt"):
+        mix({tmp_path / "a.pt": 1.0, tmp_path / "b.pt": 1.0})
+    with pytest.raises(TrainingError, match="shares must be above 0"):
+        mix({tmp_path / "a.pt": 0.0})
+
+
+def test_the_command_writes_a_model_and_says_what_is_wrong(tmp_path, coco_folder):
+    saved(tmp_path / "a.pt", fill=0.01)
+    command = [sys.executable, "-m", "maskwatch.training.mix", coco_folder, "-o", tmp_path / "out"]
+    done = subprocess.run([*command, f"{tmp_path / 'a.pt'}=1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.onnx").is_file()
+    assert Checkpoint.load(tmp_path / "out" / "small.pt").step == 0
+    missing = tmp_path / "missing.pt"
+    done = subprocess.run([*command, f"{missing}=1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {missing}: no checkpoint of maskwatch")
+    assert "Traceback" not in done.stderr
