@@ -1,5 +1,6 @@
 """Scores that mean what they say: the fit on made-up outcomes with a known truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
+from maskwatch.training import calibration
 from maskwatch.training.calibration import Calibration, calibrate, logit, sigmoid
 
 
@@ -61,3 +63,24 @@ def test_scores_keep_their_order_and_their_range():
     assert (np.diff(given[1:-1]) > 0).all()
     assert given.min() > 0
     assert given.max() < 1
+
+
+def test_the_score_threshold_is_the_lowest_of_nearly_the_best():
+    score = np.array([0.92, 0.82, 0.72, 0.62, 0.52, 0.42])
+    right = np.array([True] * 6)
+    assert calibration._good_f1(score, right, truths=6) == pytest.approx(0.05)
+    flat = np.repeat([0.97, 0.5, 0.3], [200, 2, 50])  # the two at 0.5 gain and cost next to nothing
+    right = np.repeat([True, False, False], [200, 2, 50])
+    assert calibration._good_f1(flat, right, truths=200) == pytest.approx(0.35)
+
+
+def test_a_target_that_cannot_be_met_is_not_claimed():
+    share = np.repeat([0.5, 0.995], [10, 100])
+    right = np.repeat([False, True], [10, 100])
+    assert calibration._certainty(share, right, 0.02) == (0.51, 0.0)
+    right[-5:] = False  # wrong, and as sure as can be
+    assert calibration._certainty(share, right, 0.02) == (0.51, 0.05)
+    truths, found = pictures(2000, scale=1.0, shift=3.0)
+    wrong = [replace(one, label_scores=one.label_scores[:, [1, 0, 2]], label=1 - one.label) for one in found]
+    fitted = calibrate(truths, found[:1800] + wrong[1800:], target_error=0.02)
+    assert fitted.target_error > 0.05
