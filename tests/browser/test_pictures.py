@@ -191,9 +191,9 @@ def test_the_threshold_and_the_picture_with_boxes(page, server, golden, tmp_path
     changed = (np.abs(drawn - plain).max(axis=2) > 60).nonzero()
     assert changed[0].min() < 55
     assert changed[0].max() < 200
-    page.locator("#threshold").fill("95")
+    page.locator("#threshold").fill("99")
     expect(page.locator("#words")).to_have_text("No face was found.")
-    expect(page.locator("#threshold-words")).to_contain_text("95 %")
+    expect(page.locator("#threshold-words")).to_contain_text("99 %")
 
 
 def test_keyboard_alone(page, server, golden):

@@ -235,7 +235,7 @@ def _decode(graph: GraphBuilder, raw: str, priors: str, picture: str) -> tuple[s
     chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
     objectness, labels = graph.slice(chances, [0], [1], [1]), graph.slice(chances, [1], [4], [1])
     scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
-    area = graph.op("ReduceProd", size, graph.constant([1]), keepdims=1)
+    area = graph.op("Mul", *_columns(graph, size, 2))
     fits = graph.op("GreaterOrEqual", area, graph.slice(priors, [3], [4], [1]))
     return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT)), picture
 
@@ -249,7 +249,7 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibr
     batch = graph.op("Squeeze", graph.shape("images", 0, 1))
     numbers = graph.op("Range", graph.constant(0), batch, graph.constant(1))
     column = graph.op("Unsqueeze", numbers, graph.constant([1]))
-    best = graph.op("ReduceMax", scores, graph.constant([1]), keepdims=1)
+    best = graph.op("Max", *_columns(graph, scores, len(LABELS)))
     own = graph.op("Equal", graph.op("Transpose", picture, perm=[1, 0]), column)
     ranked = graph.op("Where", own, graph.op("Transpose", best, perm=[1, 0]), graph.constant(0, np.float32))
     front = graph.constant([0])
@@ -262,6 +262,14 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibr
     graph.op("Gather", boxes, row, axis=0, name="xyxy")
     given = graph.op("Gather", scores, row, axis=0)
     _platt(graph, given, calibration.scale, calibration.shift, name="label_scores")
+
+
+def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
+    """The columns (k, 1) of (k, count): what is taken over them works for k = 0 on a graphics card, too.
+
+    onnxruntime's WebGPU refuses to reduce what is empty, as it is in a picture without a face.
+    """
+    return [graph.slice(x, [column], [column + 1], [1]) for column in range(count)]
 
 
 def _raw_threshold(graph: GraphBuilder, calibration: Calibration) -> str:
