@@ -6,7 +6,6 @@ Only convolutions are quantised: decoding and suppression stay in floats. One th
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from benchmarks.accuracy import TIGHT_SETS
 from benchmarks.cost import ours
+from benchmarks.timing import in_turn
 from maskwatch.codec import letterbox, read_picture
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detector import DetectOptions, Detector, packaged_models
@@ -75,12 +75,7 @@ def run(shared: Path) -> dict[str, Any]:
                     "bytes": path.stat().st_size,
                 }
                 calls[name] = partial(_session(path).run, None, feed)
-        best = dict.fromkeys(calls, float("inf"))
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
-                started = time.perf_counter()
-                call()
-                best[name] = min(best[name], (time.perf_counter() - started) * 1e3)
+        best = in_turn(calls, ROUNDS)
     print("| | tight mAP50 | face AP | ms at 640×480 | kB |\n|---|---|---|---|---|")
     for name, one in figures.items():
         one["ms"] = best[name]

@@ -7,7 +7,6 @@ included in ours and left out in AIZOO's, on one thread, in turn; the least of m
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from benchmarks.accuracy import TIGHT_SETS
 from benchmarks.peers import Aizoo
+from benchmarks.timing import in_turn
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector, packaged_models
@@ -44,12 +44,7 @@ def run(shared: Path) -> dict[str, Any]:
             figures[name] = {"tight": evaluate(labelled, [detector.detect(one) for one in pictures]).map_two}
             usual = Detector(model, DetectOptions(max_side=side, threads=1))
             calls[name] = partial(usual.detect_letterboxed, [usual.prepare(crowd)])
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            best[name] = min(best[name], (time.perf_counter() - started) * 1e3)
+    best = in_turn(calls, ROUNDS)
     print("| longer side | tight mAP50 | ms | AIZOO's time ÷ this |\n|---|---|---|---|")
     for name, one in figures.items():
         one["ms"] = best[name]

@@ -1,7 +1,7 @@
 """Time of ours and of every peer on the same pictures, in turn, as ratios to ours.
 
 Each peer gets a decoded RGB picture and gives suppressed boxes, so resizing, the network, decoding
-and suppression all count. Minimum of many runs: a machine's noise only ever adds.
+and suppression all count.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import cv2
 
 from benchmarks.accuracy import all_peers
 from benchmarks.peers import Aizoo
+from benchmarks.timing import in_turn
 from maskwatch.codec import read_picture
-from maskwatch.frames import Image
 
 SIDES = (320, 640, 1024)
 ROUNDS = 20
@@ -34,24 +35,13 @@ def run(shared: Path) -> dict[str, Any]:
         for side in SIDES:
             scale = side / max(crowd.shape[:2])
             picture = cv2.resize(crowd, None, fx=scale, fy=scale).astype("uint8")
-            best = _alternate(peers, picture)
+            best = in_turn({peer.name: partial(peer.detect, picture) for peer in peers}, ROUNDS)
             figures[f"{side} px, {threads} threads"] = best
             ours = next(iter(best.values()))
             words = ", ".join(f"{name} {ms:.1f} ms (×{ms / ours:.2f})" for name, ms in best.items())
             print(f"{picture.shape[1]}×{picture.shape[0]}, {threads} thread(s): {words}")
     figures["image command"] = image_command(shared)
     return figures
-
-
-def _alternate(peers: list[Any], picture: Image) -> dict[str, float]:
-    """Fastest of `ROUNDS` calls of each peer, taken in turn, in ms."""
-    best = {peer.name: float("inf") for peer in peers}
-    for _ in range(ROUNDS):
-        for peer in peers:
-            started = time.perf_counter()
-            peer.detect(picture)
-            best[peer.name] = min(best[peer.name], (time.perf_counter() - started) * 1e3)
-    return best
 
 
 def image_command(shared: Path) -> dict[str, float]:
