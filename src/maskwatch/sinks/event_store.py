@@ -160,7 +160,8 @@ class EventStore:
 
         try:
             with self._engine.connect() as connection:
-                if not inspect(connection).has_table("maskwatch_events"):
+                stored = inspect(connection)  # SQLite makes one table after the other, for all to see
+                if not all(stored.has_table(name) for name in self._tables.tables):
                     return
                 for row in connection.execution_options(yield_per=500).execute(query).mappings():
                     yield dict(row)
