@@ -121,15 +121,20 @@ def near_the_limit() -> dict[str, Any]:
     print(f"\none core's peak on a matrix product: {peak / 1e9:.0f} GFLOP/s")
     for name in packaged_models():
         data, feed = ours(name)
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+        session = one_thread(data)
         best_s = min(_timed(partial(session.run, None, feed)) for _ in range(ROUNDS))
         floor_s = 2 * of_onnx(data, feed)["macs"] / peak
         figures[name] = {"ms": best_s * 1e3, "floor_ms": floor_s * 1e3, "ratio": best_s / floor_s}
         print(f"{name} at 640×480: {best_s * 1e3:.2f} ms, {best_s / floor_s:.1f} × its floor")
         print("  " + ", ".join(f"{kind} {share:.0%}" for kind, share in profile(data, feed).items()))
     return figures
+
+
+def one_thread(data: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX file's bytes, ready to run on one thread of the CPU."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
 
 
 def profile(data: bytes, feed: dict[str, npt.NDArray[Any]], most: int = 8) -> dict[str, float]:
@@ -170,11 +175,7 @@ def peak_flops() -> float:
     inputs = [value(name, onnx.TensorProto.FLOAT, shape) for name in "ab"]
     graph = onnx.helper.make_graph([node], "gemm", inputs, [value("c", onnx.TensorProto.FLOAT, shape)])
     model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 18)])
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    session = one_thread(model.SerializeToString())
     a = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     best_s = min(_timed(lambda: session.run(None, {"a": a, "b": a})) for _ in range(_GEMM_ROUNDS))
     return 2.0 * _GEMM_SIDE**3 / best_s

@@ -150,11 +150,10 @@ def draw(case: Case, number: int, detector: Detector) -> Draw:
     centre = (FACE_XYXY[:2] + FACE_XYXY[2:]) / 2
     matrix = cv2.getRotationMatrix2D(centre.tolist(), case.turn, scale)
     matrix[:, 2] += side / 2 - centre + rng.uniform(-0.15, 0.15, 2) * side
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     if scale < 0.5:  # warping alone would alias
         smooth = cv2.GaussianBlur(portrait, (0, 0), 0.4 / scale)
         portrait = np.asarray(smooth, np.uint8)
-    image = cv2.warpAffine(portrait, matrix, (side, side), flags=way, borderMode=cv2.BORDER_REPLICATE)
+    image = cv2.warpAffine(portrait, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
     corners = FACE_XYXY[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2) @ matrix[:, :2].T + matrix[:, 2]
     if case.turn % 90:
         middle, half = corners.mean(axis=0), (FACE_XYXY[2:] - FACE_XYXY[:2]).mean() * scale / 2

@@ -35,7 +35,8 @@ def run(shared: Path) -> dict[str, Any]:
         for side in SIDES:
             scale = side / max(crowd.shape[:2])
             picture = cv2.resize(crowd, None, fx=scale, fy=scale).astype("uint8")
-            best = in_turn({peer.name: partial(peer.detect, picture) for peer in peers}, ROUNDS)
+            timed = in_turn({peer.name: partial(peer.detect, picture) for peer in peers}, ROUNDS)
+            best = {name: seconds * 1e3 for name, seconds in timed.items()}
             figures[f"{side} px, {threads} threads"] = best
             ours = next(iter(best.values()))
             words = ", ".join(f"{name} {ms:.1f} ms (×{ms / ours:.2f})" for name, ms in best.items())

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 
 
 def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Fastest of `rounds` runs of each call, in ms: a machine's noise only ever adds."""
+    """Fastest of `rounds` runs of each call, in s: a machine's noise only ever adds."""
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
         for name, call in calls.items():
             started = time.perf_counter()
             call()
-            best[name] = min(best[name], (time.perf_counter() - started) * 1e3)
+            best[name] = min(best[name], time.perf_counter() - started)
     return best

@@ -20,6 +20,7 @@ from tests.clips import SOUND_RATE, number_of, numbered
 from benchmarks import fetched
 from benchmarks.peers import TutorialPipeline
 from benchmarks.scenes import HEADS, crowd
+from benchmarks.timing import in_turn
 from maskwatch import DetectOptions, Detector, annotate
 from maskwatch.pipeline import ClipOptions, ordered_map, process_clip
 from maskwatch.sinks.video_file import VideoWriter
@@ -66,7 +67,7 @@ def stages(clip: Path, folder: Path) -> dict[str, float]:
     def whole(every: int | None, workers: int = 2) -> None:
         process_clip(clip, folder / "whole.mp4", detector, ClipOptions(every=every, workers=workers))
 
-    timed = _alternate(
+    timed = in_turn(
         {
             "decode": decode,
             "detect": detect,
@@ -75,7 +76,8 @@ def stages(clip: Path, folder: Path) -> dict[str, float]:
             "whole": lambda: whole(1),
             "whole, detection on one thread": lambda: whole(1, 1),
             "whole, usual looks": lambda: whole(None),
-        }
+        },
+        ROUNDS,
     )
     fps = {name: len(frames) / seconds for name, seconds in timed.items()}
     slowest = min(fps["decode"], fps["detect"], fps["draw and encode"])
@@ -111,8 +113,9 @@ def against_tutorial(clip: Path, shared: Path) -> dict[str, float]:
             count += 1
         faces["tutorial"] = round(faces["tutorial"] / max(count, 1))
 
-    timed = _alternate(
-        {"ours": lambda: ours(None), "ours, every frame": lambda: ours(1), "tutorial": tutorial}
+    timed = in_turn(
+        {"ours": lambda: ours(None), "ours, every frame": lambda: ours(1), "tutorial": tutorial},
+        ROUNDS,
     )
     figures = {f"{name} s": value for name, value in timed.items()}
     figures |= {f"{name} faces": float(value) for name, value in faces.items()}
@@ -164,17 +167,6 @@ def hour(folder: Path, *, minutes: float = 60.0, fps: int = 10) -> dict[str, flo
 
 def _detector() -> Detector:
     return Detector(options=DetectOptions(score_threshold=WEAK_SCORE, max_side=1024, threads=1))
-
-
-def _alternate(works: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Fastest of some rounds of each, taken in turn, in s."""
-    best = dict.fromkeys(works, float("inf"))
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            started = time.perf_counter()
-            work()
-            best[name] = min(best[name], time.perf_counter() - started)
-    return best
 
 
 def _core_seconds(works: list[Callable[[], None]]) -> float:
