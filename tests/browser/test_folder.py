@@ -8,6 +8,7 @@ import re
 import threading
 from typing import ClassVar
 
+import PIL.Image
 import pytest
 from playwright.sync_api import expect
 
@@ -86,3 +87,8 @@ def check_graphics_card(running, server, golden):
     choose(page, [golden["quarter"]])
     expect(page.locator("#took")).to_contain_text("graphics card")
     check_golden(results(page)["images"], only=("quarter",))
+    blank = golden["quarter"].with_name("blank.png")
+    PIL.Image.new("RGB", (64, 48)).save(blank)
+    choose(page, [blank])  # the network's last operators have nothing to work on
+    expect(page.locator("#took")).to_contain_text("graphics card")
+    assert results(page)["images"][-1]["faces"] == []

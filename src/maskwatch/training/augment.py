@@ -52,6 +52,14 @@ def _colour(image: Image, rng: np.random.Generator) -> Image:
     return cv2.LUT(out, table).astype(np.uint8, copy=False)
 
 
+def _coloured_light(image: Image, rng: np.random.Generator) -> Image:
+    """Lamps of one colour, as on a stage or beside a screen; never brighter than white light."""
+    gains = rng.uniform(0.15, 1.0, size=3)
+    gains[rng.integers(3)] = 1.0
+    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8).reshape(256, 1, 3)
+    return cv2.LUT(image, table).astype(np.uint8, copy=False)
+
+
 def _grey(image: Image, _: np.random.Generator) -> Image:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
@@ -113,6 +121,7 @@ _CHANGES: tuple[tuple[float, Change], ...] = (
     (0.55, _tone),
     (0.12, _shadow),
     (0.40, _colour),
+    (0.06, _coloured_light),
     (0.06, _grey),
     (0.08, _low_light),
     (0.10, _noise),

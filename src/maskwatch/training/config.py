@@ -73,8 +73,12 @@ class AugmentConfig:
     """Share of drawn masks that sit under the nose or on the chin."""
     occluder_share: float = 0.12
     """Share of unmasked faces that get a hand, a cup, a beard or the like."""
+    tilt_share: float = 0.3
+    """Share of pictures that are tilted."""
+    tilt_deg: float = 8.0
+    """Standard deviation of a tilt."""
     quarter_turn_share: float = 0.0
-    """Share of samples turned by 90°, as pictures of a telephone held sideways are."""
+    """Share of samples turned by 90, 180 or 270°, as a telephone held sideways or upside down turns them."""
     strength: float = 1.0
     """Scales the chance of every photometric change; 0 switches them off."""
 

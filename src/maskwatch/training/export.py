@@ -4,7 +4,7 @@ The graph takes uint8 RGB (or RGBA) pictures as they lie in memory, and gives su
 decoding and non-maximum suppression are inside, with their thresholds as inputs.
 
 It looks twice: at the picture, and at the picture at a quarter of its sides, where it reports
-faces from 96 px up. The second look costs a sixteenth, and faces of 250 to 1,000 px, which a network
+faces from 256 px up. The second look costs a sixteenth, and faces of 250 to 1,000 px, which a network
 of this size does not span, are of a size there that it knows well.
 
 PyTorch's own exporter is not used: with a free height and width it takes a minute and leaves a
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import helper
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskwatch.files import write_whole
@@ -57,15 +59,14 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     planes = graph.op("Cast", graph.op("Transpose", colours, perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
     side = [COARSE_FACTOR, COARSE_FACTOR]
     quarter = graph.op("AveragePool", planes, kernel_shape=side, strides=side)
-    raw, priors = [], []
+    levels: list[str] = []
+    kinds: list[tuple[float, float]] = []
     for picture, factor, least_px in ((planes, 1, 0.0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX)):
-        levels = _levels(graph, picture, network)
-        for level, stride in zip(levels, network.config.strides, strict=True):
-            raw.append(graph.op("Reshape", level, graph.constant([0, 0, -1])))
-            priors.append(_priors(graph, level, stride * factor, least_px))
-    everything, cells = graph.op("Concat", *raw, axis=2), graph.op("Concat", *priors, axis=1)
-    faces = _decode(graph, *_likely(graph, everything, cells, calibration))
-    _suppress(graph, *faces, calibration)
+        levels += _levels(graph, picture, network)
+        kinds += [(float(stride * factor), least_px**2) for stride in network.config.strides]
+    raw, picture, cell = _likely(graph, levels, calibration)
+    boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
+    _suppress(graph, boxes, scores, picture, calibration)
     return graph.model(
         [
             value("images", np.uint8, ["batch", "height", "width", "channels"]),
@@ -166,10 +167,37 @@ def _sequence(graph: GraphBuilder, x: str, modules: nn.Sequential) -> str:
 
 
 def _head(graph: GraphBuilder, x: str, head: nn.Module) -> str:
+    """Box and label branch; their last convolutions are laid together, which spares operators."""
     assert isinstance(head, Head)
     x = _module(graph, x, head.shared)
-    label = _module(graph, _sequence(graph, x, head.label_blocks), head.label)
-    return graph.op("Concat", _module(graph, x, head.box), label, axis=1)
+    label = _sequence(graph, x, head.label_blocks)
+    numbers, names = head.box.depthwise.out_channels, head.label.depthwise.out_channels
+    box = graph.conv(x, _widened(head.box.pointwise, 0, names))
+    label = graph.conv(label, _widened(head.label.pointwise, numbers, 0))
+    return graph.conv(graph.op("Add", box, label), _side_by_side(head.box.depthwise, head.label.depthwise))
+
+
+def _widened(layer: nn.Conv2d, before: int, behind: int) -> nn.Conv2d:
+    """The pointwise layer with as many more output channels, all 0, before and behind its own."""
+    weight, bias = _weights(layer)
+    wide = nn.Conv2d(layer.in_channels, before + layer.out_channels + behind, 1)
+    wide.weight = nn.Parameter(functional.pad(weight, (0, 0, 0, 0, 0, 0, before, behind)))
+    wide.bias = nn.Parameter(functional.pad(bias, (before, behind)))
+    return wide
+
+
+def _side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """One depthwise 3×3 layer for the channels of both."""
+    channels = first.out_channels + second.out_channels
+    joined = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+    weights, biases = zip(_weights(first), _weights(second), strict=True)
+    joined.weight, joined.bias = nn.Parameter(torch.cat(weights)), nn.Parameter(torch.cat(biases))
+    return joined
+
+
+def _weights(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    assert layer.bias is not None
+    return layer.weight.detach(), layer.bias.detach()
 
 
 def _halved(graph: GraphBuilder, x: str) -> str:
@@ -188,43 +216,53 @@ def _folded(convolution: nn.Module, norm: nn.Module | None) -> nn.Conv2d:
     return convolution if norm is None else fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type]
 
 
-def _priors(graph: GraphBuilder, level: str, stride: int, least_px: float) -> str:
-    """(4, h·w) of one level's cells: x and y in px, the stride, the least area a face may have."""
-    rows = []
-    for axis in (3, 2):
-        length = graph.op("Squeeze", graph.shape(level, axis, axis + 1))
-        steps = graph.op("Range", graph.constant(0), length, graph.constant(1))
-        column = steps if axis == 3 else graph.op("Unsqueeze", steps, graph.constant([1]))
-        plane = graph.op("Expand", column, graph.shape(level, 2, 4))
-        rows.append(graph.op("Reshape", plane, graph.constant([1, -1])))
-    corner = graph.op("Cast", graph.op("Concat", *rows, axis=0), to=onnx.TensorProto.FLOAT)
-    corner = graph.op("Mul", corner, graph.constant(float(stride), np.float32))
-    count = graph.op("Concat", graph.constant([2]), graph.shape(rows[0], 1, 2), axis=0)
-    fixed = graph.op("Expand", graph.constant([[float(stride)], [least_px**2]], np.float32), count)
-    return graph.op("Concat", corner, fixed, axis=0)
+def _likely(graph: GraphBuilder, levels: list[str], calibration: Calibration) -> tuple[str, str, str]:
+    """Of the cells of all levels (B, 8, h, w) the k above the score threshold: few, so the rest is cheap.
 
-
-def _likely(graph: GraphBuilder, raw: str, priors: str, calibration: Calibration) -> tuple[str, str, str]:
-    """Of raw outputs (B, 8, P) at priors (4, P) the k above the score threshold: few, so the rest is cheap.
-
-    Gives their raw values (k, 8), priors (k, 4) and pictures (k, 1).
+    Gives their raw values (k, 8), pictures (k, 1), and numbers (k, 1), counted through the levels.
     """
+    rows = [graph.op("Reshape", level, graph.constant([0, 0, -1])) for level in levels]
+    raw = graph.op("Concat", *rows, axis=2)
     chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
     label = graph.op("ReduceMax", graph.slice(chances, [1], [4], [1]), graph.constant([1]), keepdims=1)
     best = graph.op("Mul", label, graph.slice(chances, [0], [1], [1]))  # a score's square
     threshold = _raw_threshold(graph, calibration)
     above = graph.op("Greater", best, graph.op("Mul", threshold, threshold))
-    found = graph.op("NonZero", graph.op("Squeeze", above, graph.constant([1])))  # (2, k): picture, prior
-    picture, prior = (graph.slice(found, [row], [row + 1], [0]) for row in (0, 1))
+    found = graph.op("NonZero", graph.op("Squeeze", above, graph.constant([1])))  # (2, k): picture, cell
     places = graph.op("Transpose", found, perm=[1, 0])
     values = graph.op("GatherND", graph.op("Transpose", raw, perm=[0, 2, 1]), places)
-    own = graph.op("Gather", priors, graph.op("Squeeze", prior, graph.constant([0])), axis=1)
-    return values, graph.op("Transpose", own, perm=[1, 0]), graph.op("Transpose", picture, perm=[1, 0])
+    picture, cell = _columns(graph, places, 2)
+    return values, picture, cell
 
 
-def _decode(graph: GraphBuilder, raw: str, priors: str, picture: str) -> tuple[str, str, str]:
-    """Boxes (k, 4) px, label scores (k, 3) and pictures (k, 1) of raw outputs (k, 8) at priors (k, 4)."""
-    corner, stride = (graph.slice(priors, [first], [end], [1]) for first, end in ((0, 2), (2, 3)))
+def _priors(
+    graph: GraphBuilder, cell: str, levels: list[str], kinds: list[tuple[float, float]]
+) -> tuple[str, str, str]:
+    """Corners (k, 2) px, strides (k, 1) px, and least areas (k, 1) of the cells (k, 1) of `_likely`.
+
+    `kinds` are the levels' strides and least areas. Where a cell lies follows from its number and the
+    levels' shapes: reckoned for the k alone, not for every cell, it is a few small operators.
+    """
+    sizes = graph.op("Concat", *(graph.shape(level, 2, 4) for level in levels), axis=0)
+    table = graph.op("Reshape", sizes, graph.constant([-1, 2]))
+    height, width = _columns(graph, table, 2)
+    cells = graph.op("Transpose", graph.op("Mul", height, width), perm=[1, 0])
+    up_to = graph.op("Mul", cells, graph.constant(np.tri(len(levels), dtype=np.int64)))
+    ends = graph.op("ReduceSum", up_to, graph.constant([1]), keepdims=0)
+    passed = graph.op("Cast", graph.op("GreaterOrEqual", cell, ends), to=onnx.TensorProto.INT64)
+    level = graph.op("ReduceSum", passed, graph.constant([1]), keepdims=0)
+    before = graph.op("ReduceSum", graph.op("Mul", passed, cells), graph.constant([1]), keepdims=1)
+    inside = graph.op("Sub", cell, before)
+    across = graph.op("Gather", width, level, axis=0)
+    row = graph.op("Div", inside, across)
+    column = graph.op("Sub", inside, graph.op("Mul", row, across))
+    steps = graph.op("Cast", graph.op("Concat", column, row, axis=1), to=onnx.TensorProto.FLOAT)
+    stride, least = _columns(graph, graph.op("Gather", graph.constant(kinds, np.float32), level, axis=0), 2)
+    return graph.op("Mul", steps, stride), stride, least
+
+
+def _decode(graph: GraphBuilder, raw: str, corner: str, stride: str, least_area: str) -> tuple[str, str]:
+    """Boxes (k, 4) px and label scores (k, 3) of raw outputs (k, 8); scores of boxes too small are 0."""
     centre = graph.op("Add", graph.op("Mul", graph.slice(raw, [0], [2], [1]), stride), corner)
     largest = graph.constant(LARGEST_LOG_SIZE, np.float32)
     log_size = graph.op("Min", graph.slice(raw, [2], [4], [1]), largest)
@@ -236,8 +274,8 @@ def _decode(graph: GraphBuilder, raw: str, priors: str, picture: str) -> tuple[s
     objectness, labels = graph.slice(chances, [0], [1], [1]), graph.slice(chances, [1], [4], [1])
     scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
     area = graph.op("Mul", *_columns(graph, size, 2))
-    fits = graph.op("GreaterOrEqual", area, graph.slice(priors, [3], [4], [1]))
-    return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT)), picture
+    fits = graph.op("GreaterOrEqual", area, least_area)
+    return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
 
 
 def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibration: Calibration) -> None:

@@ -65,15 +65,16 @@ class Sample:
         self.label = np.concatenate([self.label, part.label])
         self.ignore = np.concatenate([self.ignore, part.ignore])
 
-    def turn(self, *, clockwise: bool) -> None:
-        """Turn by 90°, as a telephone held sideways does."""
-        height, width = self.image.shape[:2]
-        self.image = np.ascontiguousarray(np.rot90(self.image, -1 if clockwise else 1))
-        x, y = self.landmarks[..., 0], self.landmarks[..., 1]
-        self.landmarks = np.stack([height - y, x] if clockwise else [y, width - x], axis=-1)
-        left, top, right, bottom = self.xyxy.T
-        turned = (height - bottom, left, height - top, right)
-        self.xyxy = np.stack(turned if clockwise else (top, width - right, bottom, width - left), axis=1)
+    def turn(self, quarters: int) -> None:
+        """Turn clockwise by `quarters` times 90°, as a telephone held sideways or upside down does."""
+        for _ in range(quarters):
+            height = self.image.shape[0]
+            self.image = np.rot90(self.image, -1)
+            x, y = self.landmarks[..., 0], self.landmarks[..., 1]
+            self.landmarks = np.stack([height - y, x], axis=-1)
+            left, top, right, bottom = self.xyxy.T
+            self.xyxy = np.stack([height - bottom, left, height - top, right], axis=1)
+        self.image = np.ascontiguousarray(self.image)
 
 
 class PictureCache:
@@ -123,7 +124,7 @@ class SampleMaker:
                 sample.paste(part, int(left), int(top))
         self._draw(sample, rng)
         if rng.random() < config.quarter_turn_share:
-            sample.turn(clockwise=bool(rng.random() < 0.5))
+            sample.turn(int(rng.integers(1, 4)))
         sample.image = photometric(sample.image, rng, config.strength)
         return sample
 
@@ -142,7 +143,10 @@ class SampleMaker:
             view = _aim(face, window_wh, size_wh, self._config.smallest_face_px, rng)
         else:
             view = _wander(window_wh, size_wh, grid, rng)
-        return _warp(levels, source, view.affine(window_wh, size_wh, rng), (width, height), rng)
+        tilted = rng.random() < self._config.tilt_share
+        tilt_deg = rng.normal(0, self._config.tilt_deg) if tilted else 0.0
+        affine = view.affine(window_wh, size_wh, tilt_deg, rng)
+        return _warp(levels, source, affine, (width, height), rng)
 
     def _draw(self, sample: Sample, rng: np.random.Generator) -> None:
         """Draw masks and occluders on unmasked faces; labels follow."""
@@ -184,15 +188,16 @@ class _View:
         self,
         window_wh: npt.NDArray[np.int64],
         size_wh: npt.NDArray[np.int64],
+        tilt_deg: float,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """(2, 3): source pixels → window pixels; squeezed, flipped and turned a little by chance.
+        """(2, 3): source pixels → window pixels; tilted, squeezed and flipped by chance.
 
         The picture is then shifted to fill as much of the window as it can.
         """
         squeeze = math.exp(rng.normal(0, 0.06))
         flip = -1.0 if rng.random() < 0.5 else 1.0
-        angle = math.radians(rng.normal(0, 8)) if rng.random() < 0.3 else 0.0
+        angle = math.radians(tilt_deg)
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         linear = turn @ np.diag([flip * self.scale * squeeze, self.scale / squeeze])
         offset = self.place - linear @ self.centre
@@ -260,8 +265,8 @@ def _warp(
     faces = source.labelled.faces
     linear, offset = affine[:, :2], affine[:, 2]
     centre = (faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2 @ linear.T + offset
-    stretch = np.hypot(linear[0], linear[1])
-    half = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]) / 2 * stretch
+    axes = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]) / 2
+    half = np.sqrt(axes**2 @ linear.T**2)  # of the box around the ellipse that a face is
     whole = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
     xyxy = boxes.clip(whole, size_wh)
     seen = boxes.area(xyxy) / np.maximum(boxes.area(whole), 1e-3)
