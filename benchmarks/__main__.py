@@ -20,6 +20,7 @@ RESULTS = Path("runs") / "benchmarks"
 BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
     "slices": ("slices", "run"),
+    "errors": ("errors", "run"),
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),
     "cost": ("cost", "run"),

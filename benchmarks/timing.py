@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
-def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, float]:
     """Fastest of `rounds` runs of each call, in s: a machine's noise only ever adds."""
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskwatch import DatasetError
-from maskwatch.datasets import label_index, read_coco
+from maskwatch.datasets import label_index, of_sets, read_coco
 
 
 def write(folder, **changes):
@@ -69,3 +69,12 @@ def test_what_is_no_data_set_is_named(tmp_path):
     path.write_bytes(b"\xff\xfe\x00garbage")
     with pytest.raises(DatasetError, match="no COCO annotation file"):
         read_coco(path)
+
+
+def test_sets_are_chosen_by_name_and_a_wrong_one_is_named(tmp_path):
+    images = read_coco(write(tmp_path))
+    assert of_sets(images, None, "here") == images
+    assert [image.set_name for image in of_sets(images, "aizoo", "here")] == ["aizoo"]
+    assert len(of_sets(images, " aizoo,", "here")) == 2  # the second picture is of no set
+    with pytest.raises(DatasetError, match=r"here: no set aizo; it has , aizoo.*aizoo"):
+        of_sets(images, "aizo", "here")

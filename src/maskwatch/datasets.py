@@ -17,6 +17,7 @@ from maskwatch.errors import DatasetError
 from maskwatch.files import LARGEST_TEXT_BYTES, is_folder, read_json
 from maskwatch.labels import LABELS, MASK_WORN_INCORRECTLY, WITH_MASK, WITHOUT_MASK
 from maskwatch.picture_header import LARGEST_SIDE
+from maskwatch.suggest import did_you_mean
 
 LABEL_ALIASES: dict[str, int] = {
     "with_mask": WITH_MASK,
@@ -106,6 +107,24 @@ def read_coco(path: Path, *, smallest_px: float = 8.0) -> list[LabelledImage]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"
         raise DatasetError(f"{file}: no COCO annotation file ({what}); check how it was written") from error
+
+
+def of_sets(images: Sequence[LabelledImage], names: str | None, source: str) -> list[LabelledImage]:
+    """The pictures whose set is one of `names`, parted by commas; all of them for None.
+
+    Raises:
+        DatasetError: `images`, from `source`, hold no such set.
+    """
+    if names is None:
+        return list(images)
+    wanted = {name.strip() for name in names.split(",")}
+    known = {image.set_name for image in images}
+    if not wanted <= known:
+        raise DatasetError(
+            f"{source}: no set {', '.join(sorted(wanted - known))}; it has {', '.join(sorted(known))}"
+            f"{did_you_mean(min(wanted - known), known)}"
+        )
+    return [image for image in images if image.set_name in wanted]
 
 
 def _labels_of_categories(file: Path, categories: dict[int, str]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="COCO json, or folder with annotations.json.")],
-    sets: Annotated[
-        Optional[str],
-        typer.Option("--sets", metavar="A,B", help="Only pictures whose `set` is one of these."),
-    ] = None,
+    sets: options.Sets = None,
     iou: Annotated[
         float, typer.Option("--iou", min=0.05, max=0.95, help="Overlap from which a face counts as found.")
     ] = 0.5,
@@ -41,22 +38,11 @@ def evaluate(
 
     from maskwatch import datasets
     from maskwatch.detector import DetectOptions, Detector
-    from maskwatch.errors import DatasetError
     from maskwatch.evaluate import WHOLE_CURVE_SCORE
     from maskwatch.evaluate import evaluate as measure
     from maskwatch.pipeline import ordered_map
-    from maskwatch.suggest import did_you_mean
 
-    images = datasets.read_coco(data)
-    if sets is not None:
-        wanted = {name.strip() for name in sets.split(",")}
-        known = {image.set_name for image in images}
-        if not wanted <= known:
-            raise DatasetError(
-                f"{data}: no set {', '.join(sorted(wanted - known))}; it has {', '.join(sorted(known))}"
-                f"{did_you_mean(min(wanted - known), known)}"
-            )
-        images = [image for image in images if image.set_name in wanted]
+    images = datasets.of_sets(datasets.read_coco(data), sets, str(data))
     detector = Detector(
         model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=max_side, threads=1, device=device)
     )

@@ -71,6 +71,10 @@ Blur = Annotated[
 Annotate = Annotated[
     bool, typer.Option("--annotated/--no-annotated", help="Write copies with boxes drawn on them.")
 ]
+Sets = Annotated[
+    Optional[str],
+    typer.Option("--sets", metavar="A,B", help="Only pictures whose `set` is one of these."),
+]
 JsonFile = Annotated[
     Optional[str],
     typer.Option("--json", metavar="FILE", help="Write the results as JSON; - prints them."),

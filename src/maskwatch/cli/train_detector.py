@@ -16,6 +16,7 @@ def train_detector(
         list[Path],
         typer.Argument(metavar="DATA", help="COCO json files, or folders with annotations.json."),
     ],
+    sets: options.Sets = None,
     output: options.RunFolder = Path("runs/detector"),
     recipe: Annotated[
         Optional[Path],
@@ -100,6 +101,7 @@ def train_detector(
             data,
             paths,
             config,
+            sets=sets,
             init=init,
             landmark_model=landmark_model,
             corrections=corrections,

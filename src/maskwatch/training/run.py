@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.datasets import LabelledImage, of_sets, read_coco
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
@@ -90,6 +90,7 @@ def run(
     paths: RunPaths,
     config: TrainConfig,
     *,
+    sets: str | None = None,
     init: Path | None = None,
     landmark_model: Path | None = None,
     corrections: Path | None = None,
@@ -99,6 +100,7 @@ def run(
 ) -> Path:
     """Train on COCO folders and export; goes on where the run folder's last checkpoint is.
 
+    `sets`, parted by commas, limits it to pictures of these data sets;
     `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
     without which no masks are drawn and unlabelled faces stay unnoticed; `corrections` a file that
     mends labels; `teacher` a checkpoint of ours to imitate beside the labels. Returns the ONNX file.
@@ -107,7 +109,8 @@ def run(
         DatasetError, TrainingError, ModelError: as their messages say.
     """
     write_whole(paths.config, config.to_json() + "\n")
-    images = [image for folder in data for image in read_coco(folder)]
+    labelled = [image for folder in data for image in read_coco(folder)]
+    images = of_sets(labelled, sets, ", ".join(map(str, data)))
     training, holdout = split_holdout(images, config.holdout_share)
     if not training:
         raise TrainingError(f"{', '.join(map(str, data))}: no pictures to train on; lower holdout_share")
