@@ -10,16 +10,14 @@ import torch
 
 from maskwatch.detector import DetectOptions, Detector, packaged_models
 from maskwatch.training.checkpoint import Checkpoint
-from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.network import decode, priors
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
 
 @pytest.mark.parametrize("name", sorted(packaged_models()))
 def test_a_checkpoint_answers_as_the_packaged_model_does(name, astronaut):
-    checkpoint = Checkpoint.load(CHECKPOINTS / f"maskwatch-{name}.pt")
-    network = MaskNet(checkpoint.config.network).eval()
-    network.load_state_dict(checkpoint.average)
+    network = Checkpoint.load(CHECKPOINTS / f"maskwatch-{name}.pt").averaged()
     found = Detector(name, DetectOptions(score_threshold=0.05, iou_threshold=1.0)).detect(astronaut)
     assert len(found) > 3  # nothing is suppressed: one face, many cells
 

@@ -12,6 +12,7 @@ import torch
 from maskwatch.errors import TrainingError
 from maskwatch.files import saving
 from maskwatch.training.config import TrainConfig
+from maskwatch.training.network import MaskNet
 
 
 @dataclass
@@ -48,6 +49,12 @@ class Checkpoint:
             return cls(config=config, **content)
         except Exception as error:  # torch raises many kinds for a file it cannot read
             raise TrainingError(f"{path}: no checkpoint of maskwatch ({error}); check the path") from error
+
+    def averaged(self) -> MaskNet:
+        """The network with the averaged weights, as it is exported."""
+        network = MaskNet(self.config.network).eval()
+        network.load_state_dict(self.average)
+        return network
 
     def small(self) -> Checkpoint:
         """The same without optimiser and raw weights: fit to be kept in the repository."""

@@ -22,7 +22,6 @@ from maskwatch.datasets import read_coco
 from maskwatch.errors import MaskwatchError, TrainingError
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.corrections import read_corrections
-from maskwatch.training.network import MaskNet
 from maskwatch.training.run import RunPaths, export_calibrated, judging, measure, split_holdout
 
 
@@ -68,13 +67,11 @@ def main() -> None:
             path, _, share = words.rpartition("=")
             shares[Path(path)] = float(share)
         mixed = mix(shares)
-        network = MaskNet(mixed.config.network).eval()
-        network.load_state_dict(mixed.average)
         _, holdout = split_holdout(list(read_coco(given.data)), mixed.config.holdout_share)
         mended = read_corrections(given.corrections) if given.corrections else {}
         holdout = judging(holdout, mended, mixed.config)
         paths = RunPaths(given.output)
-        calibration = export_calibrated(network, holdout, paths.model, version=given.version)
+        calibration = export_calibrated(mixed.averaged(), holdout, paths.model, version=given.version)
         mixed.save(paths.small_checkpoint)
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

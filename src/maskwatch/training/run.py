@@ -223,11 +223,9 @@ def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     Raises:
         TrainingError: it is none, or the network has other strides.
     """
-    checkpoint = Checkpoint.load(path)
-    network = MaskNet(checkpoint.config.network)
+    network = Checkpoint.load(path).averaged()
     if network.config.strides != strides:
         raise TrainingError(f"{path}: strides {network.config.strides}, but the student has {strides}")
-    network.load_state_dict(checkpoint.average)
     return network
 
 
