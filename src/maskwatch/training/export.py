@@ -211,7 +211,7 @@ def _doubled(graph: GraphBuilder, x: str, like: str) -> str:
 
 
 def _averaging(channels: int, factor: int) -> nn.Conv2d:
-    """The mean of each `factor`×`factor` pixels as a convolution, which onnxruntime does faster than pooling."""
+    """The mean of each `factor`×`factor` pixels: onnxruntime convolves faster than it pools."""
     layer = nn.Conv2d(channels, channels, factor, stride=factor, bias=False)
     layer.weight = nn.Parameter(torch.eye(channels)[:, :, None, None].expand_as(layer.weight) / factor**2)
     return layer
