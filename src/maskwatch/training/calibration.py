@@ -122,12 +122,19 @@ def _good_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> fl
 def _certainty(share: FloatArray, right: npt.NDArray[np.bool_], target_error: float) -> tuple[float, float]:
     """The lowest share, in steps of 0.01, at which at most `target_error` of the sure labels are wrong.
 
-    One more wrong label than was seen is reckoned with, so that the target holds for pictures to come
-    (Angelopoulos et al. 2022, "Conformal risk control"). Gives the share with its error; where none
-    reaches the target, the lowest with the least error.
+    An error is reckoned one standard error above what was seen (Wilson 1927), as the faces are few and the
+    target is for pictures to come. Gives the share with its error; where none reaches the target, the
+    lowest with the least error.
     """
     choices = np.arange(round(100 * LEAST_CERTAINTY), 100) / 100
-    errors = np.array([(np.sum(~right[share >= one]) + 1) / (np.sum(share >= one) + 1) for one in choices])
+    errors = np.array([_upper_error(~right[share >= choice]) for choice in choices])
     enough = errors <= max(target_error, errors.min())
     best = int(np.argmax(enough))
     return float(choices[best]), float(errors[best])
+
+
+def _upper_error(wrong: npt.NDArray[np.bool_]) -> float:
+    """The upper end of Wilson's interval of one standard error for the share of `wrong`; 1 for none."""
+    count, seen = len(wrong), float(wrong.sum())
+    spread = np.sqrt(seen * (1 - seen / max(count, 1)) + 0.25)
+    return float((seen + 0.5 + spread) / (count + 1))
