@@ -131,6 +131,16 @@ def _slices(figures: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def _errors(figures: dict[str, Any]) -> Iterator[str]:
+    yield "Tight mAP50 / face AP if all errors of one kind, and they alone, were repaired:\n"
+    repairs = list(next(iter(figures.values())))
+    rows = (
+        [name, *(f"{one[repair]['tight']:.3f} / {one[repair]['face_ap']:.3f}" for repair in repairs)]
+        for name, one in figures.items()
+    )
+    yield from table(["model", *repairs], rows)
+
+
 def _speed(figures: dict[str, Any]) -> Iterator[str]:
     frames = [name for name in figures if name != "image command"]
     for threads in dict.fromkeys(name.partition(", ")[2] for name in frames):
@@ -215,6 +225,7 @@ def _whole(value: Any) -> Any:
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "accuracy": ("Accuracy", _accuracy),
     "slices": ("Slices", _slices),
+    "errors": ("What the errors cost", _errors),
     "speed": ("Speed", _speed),
     "sides": ("Smaller pictures", _sides),
     "int8": ("INT8", _int8),
