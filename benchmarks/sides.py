@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import TIGHT_SETS
-from benchmarks.cost import one_thread
+from benchmarks.cost import one_thread, ours
 from benchmarks.peers import Aizoo
 from benchmarks.timing import in_turn
 from maskwatch.codec import read_picture
@@ -39,8 +39,9 @@ def run(shared: Path) -> dict[str, Any]:
         aizoo.name: {"tight": evaluate(labelled, [aizoo.detect(one) for one in pictures]).map_two}
     }
     calls: dict[tuple[str, int], Callable[[], object]] = {(aizoo.name, 0): aizoo.run_network}
-    for model, file in packaged_models().items():
-        session, card = one_thread(file.read_bytes()), Detector(model).card
+    for model in packaged_models():
+        data, usual = ours(model)
+        session = one_thread(data)
         for side in SIDES:
             detector = Detector(
                 model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=side, threads=1)
@@ -48,12 +49,8 @@ def run(shared: Path) -> dict[str, Any]:
             name = f"{model} at {side}"
             figures[name] = {"tight": evaluate(labelled, [detector.detect(one) for one in pictures]).map_two}
             for number, one in enumerate(timed):
-                feed = {
-                    "images": detector.prepare(one).pixels[None],
-                    "score_threshold": np.array([card.score_threshold], dtype=np.float32),
-                    "iou_threshold": np.array([card.iou_threshold], dtype=np.float32),
-                    "max_detections": np.array([1000]),
-                }
+                score = np.array([detector.card.score_threshold], dtype=np.float32)
+                feed = {**usual, "images": detector.prepare(one).pixels[None], "score_threshold": score}
                 calls[name, number] = partial(session.run, None, feed)
     by_photo = in_turn(calls, ROUNDS)
     best = {

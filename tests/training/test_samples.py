@@ -47,7 +47,8 @@ def test_landmarks_stay_in_order_and_inside(training_images, turned):
             if not ignore:
                 middle = points.mean(axis=0)
                 cut = (xyxy[:2] <= 0).any() or (xyxy[2:] >= 128).any()
-                assert cut or ((middle > xyxy[:2]) & (middle < xyxy[2:])).all()
+                spare = 20 if cut else 0  # boxes are cut off at the border
+                assert ((middle > xyxy[:2] - spare) & (middle < xyxy[2:] + spare)).all()
                 right_eye, left_eye, _, right_mouth, left_mouth = points
                 across, down = left_eye - right_eye, (right_mouth + left_mouth - right_eye - left_eye) / 2
                 assert across[0] * down[1] - across[1] * down[0] > 0  # no mirrored face

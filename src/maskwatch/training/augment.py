@@ -26,6 +26,12 @@ def _with_table(image: Image, values: npt.NDArray[np.floating[Any]]) -> Image:
     return cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
 
+def _with_gains(image: npt.NDArray[Any], gains: npt.NDArray[np.floating[Any]]) -> Image:
+    """Each channel times its own of three gains."""
+    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8).reshape(256, 1, 3)
+    return cv2.LUT(image, table).astype(np.uint8, copy=False)
+
+
 def _tone(image: Image, rng: np.random.Generator) -> Image:
     """Brightness, contrast and gamma in one table."""
     level = np.arange(256) / 255
@@ -47,17 +53,14 @@ def _colour(image: Image, rng: np.random.Generator) -> Image:
     hue = ((hue.astype(np.int16) + int(rng.integers(-9, 10))) % 180).astype(np.uint8)
     saturation = _with_table(saturation.astype(np.uint8, copy=False), np.arange(256) * rng.uniform(0.45, 1.5))
     out = cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB)
-    gains = np.exp(rng.normal(0, 0.07, size=3))
-    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8).reshape(256, 1, 3)
-    return cv2.LUT(out, table).astype(np.uint8, copy=False)
+    return _with_gains(out, np.exp(rng.normal(0, 0.07, size=3)))
 
 
 def _coloured_light(image: Image, rng: np.random.Generator) -> Image:
     """Lamps of one colour, as on a stage or beside a screen; never brighter than white light."""
     gains = rng.uniform(0.15, 1.0, size=3)
     gains[rng.integers(3)] = 1.0
-    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8).reshape(256, 1, 3)
-    return cv2.LUT(image, table).astype(np.uint8, copy=False)
+    return _with_gains(image, gains)
 
 
 def _grey(image: Image, _: np.random.Generator) -> Image:

@@ -37,7 +37,7 @@ class Calibration:
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
         target_error: share of wrong labels that the certainty threshold lets through: what was asked for,
-            or, where no threshold reaches that, what the held-out pictures show.
+            or, where no threshold reaches that, the least that the held-out pictures bear out.
         detections: number of held-out detections it was fitted to; 0 for the default.
     """
 

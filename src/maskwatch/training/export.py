@@ -60,8 +60,8 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     quarter = graph.conv(planes, _averaging(channels=3, factor=COARSE_FACTOR))
     levels: list[str] = []
     kinds: list[tuple[float, float]] = []
-    for picture, factor, least_px in ((planes, 1, 0.0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX)):
-        levels += _levels(graph, picture, network)
+    for look, factor, least_px in ((planes, 1, 0.0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX)):
+        levels += _levels(graph, look, network)
         kinds += [(float(stride * factor), least_px**2) for stride in network.config.strides]
     raw, picture, cell = _likely(graph, levels, calibration)
     boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
