@@ -89,6 +89,38 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def write_cameras(folder, clip, *names: str):
+    """A configuration of cameras that play `clip` for ever, and the file of their events."""
+    folder.mkdir()
+    config, events = folder / "cameras.toml", folder / "events.jsonl"
+    cameras = "".join(
+        f'[cameras.{name}]\nsource = "{clip}"\nloop = true\nfps = 2\nsinks = ["{events}"]\n' for name in names
+    )
+    config.write_text(f'spool = "{folder / "spool"}"\n{cameras}')
+    return config, events
+
+
+def started(events) -> set[str]:
+    """The cameras whose events have begun."""
+    if not events.exists():
+        return set()
+    rows = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
+    return {row["source_id"] for row in rows if row["kind"] == "start"}
+
+
+def test_cameras_do_not_wait_for_a_host_that_finds_no_place(cluster, start, tmp_path, astronaut):
+    clip = make_clip(tmp_path / "door.mp4", [scene(astronaut, step) for step in range(30)], rate=Fraction(15))
+    config, events = write_cameras(tmp_path / "first", clip, "door")
+    first = start("watch", config, "--workers", 1)
+    wait_until(lambda: first.says("") and started(events) == {"door"}, PATIENCE_S)
+    config, events = write_cameras(tmp_path / "second", clip, "gate", "hall")
+    second = start("watch", config)  # counts two CPUs, of which the first has one
+    wait_until(lambda: second.says("") and started(events) == {"gate", "hall"}, PATIENCE_S)
+    wait_until(lambda: second.says("does not answer"), PATIENCE_S)
+    assert second.end(signal.SIGTERM) == 0, second.text
+    assert first.end(signal.SIGTERM) == 0, first.text
+
+
 def test_a_batch_outlives_a_worker_and_a_node(cluster, start, tmp_path, astronaut, masked):
     pictures = make_pictures(tmp_path / "in", astronaut, masked, 62)
     run_batch([str(pictures)], str(tmp_path / "clean"), OPTIONS, LOCAL)
@@ -116,24 +148,12 @@ def test_a_batch_outlives_a_worker_and_a_node(cluster, start, tmp_path, astronau
 
 def test_cameras_outlive_a_worker_and_a_node(cluster, start, tmp_path, astronaut):
     clip = make_clip(tmp_path / "door.mp4", [scene(astronaut, step) for step in range(30)], rate=Fraction(15))
-    events = tmp_path / "events.jsonl"
-    cameras = "".join(
-        f'[cameras.{name}]\nsource = "{clip}"\nloop = true\nfps = 2\nsinks = ["{events}"]\n'
-        for name in ("door", "gate", "hall")
-    )
-    config = tmp_path / "cameras.toml"
-    config.write_text(f'spool = "{tmp_path / "spool"}"\n{cameras}')
+    config, events = write_cameras(tmp_path / "all", clip, "door", "gate", "hall")
     # not one a CPU: for some seconds Ray still counts the node that the test before has killed
     command = start("watch", config, "--workers", 2)
 
-    def started() -> set[str]:
-        if not events.exists():
-            return set()
-        rows = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
-        return {row["source_id"] for row in rows if row["kind"] == "start"}
-
-    wait_until(lambda: command.process.poll() is not None or len(started()) == 3, PATIENCE_S)
-    assert started() == {"door", "gate", "hall"}, command.text
+    wait_until(lambda: command.process.poll() is not None or len(started(events)) == 3, PATIENCE_S)
+    assert started(events) == {"door", "gate", "hall"}, command.text
     config.write_text(config.read_text().replace("[cameras.hall]", "[cameras.yard]"))
     wait_until(lambda: command.says("yard is watched"), PATIENCE_S)
     kill(cluster.actors("CameraHost")[0])

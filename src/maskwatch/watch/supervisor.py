@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN_S = 5.0
 START_WITHIN_S = 180.0
+OTHERS_WITHIN_S = 30.0
+"""How long one that started waits for the others, if nobody said how many there are to be."""
 FREE_RATE = 25.0
 """Pictures a second that a camera without a cap is taken for when cameras are placed."""
 
@@ -56,11 +58,11 @@ class Supervisor:
     def __init__(
         self, config: WatchConfig, spool: Path, *, address: str, hosts: int | None, patience_s: float = 15.0
     ) -> None:
-        """`hosts`: None means one a CPU of the cluster."""
+        """`hosts`: None means one a CPU of the cluster, as far as they start."""
         cpus = join_cluster("watch --address", address)
         import ray
 
-        self._ray, self._patience_s = ray, patience_s
+        self._ray, self._patience_s, self._all_must_start = ray, patience_s, hosts is not None
         count = hosts or max(1, cpus)
         make = ray.remote(CameraHost).options(
             num_cpus=1, max_restarts=-1, max_task_retries=0, max_concurrency=4, scheduling_strategy="SPREAD"
@@ -74,19 +76,35 @@ class Supervisor:
     def __enter__(self) -> Self:
         """Wait for the hosts, which load the detector.
 
+        Where their number was counted, those that start go on without the others: a cluster
+        counts a node that has just died for a while, and a host without a place joins when it gets one.
+
         Raises:
             SourceError: one could not be started.
         """
         for host in self._hosts:
-            try:
-                host.report = self._ray.get(host.actor.report.remote(), timeout=START_WITHIN_S)
-            except self._ray.exceptions.GetTimeoutError as error:
+            host.pending = host.actor.report.remote()
+        asked = [host.pending for host in self._hosts]
+        needed = len(asked) if self._all_must_start else 1
+        ready, _ = self._ray.wait(asked, num_returns=needed, timeout=START_WITHIN_S)
+        if needed <= len(ready) < len(asked):
+            ready, _ = self._ray.wait(asked, num_returns=len(asked), timeout=OTHERS_WITHIN_S)
+        for host in self._hosts:
+            if host.pending in ready:
+                self._greet(host)
+            elif len(ready) < needed:
                 raise SourceError(
                     f"{host.name}: no CPU was free within {START_WITHIN_S:g} s; take fewer --workers"
-                ) from error
-            except self._ray.exceptions.RayError as error:
-                raise SourceError(f"{host.name}: cannot be started ({_cause(error)})") from error
+                )
+            else:
+                self._note_silence(host)
         return self
+
+    def _greet(self, host: _Host) -> None:
+        try:
+            host.report, host.pending = self._ray.get(host.pending), None
+        except self._ray.exceptions.RayError as error:
+            raise SourceError(f"{host.name}: cannot be started ({_cause(error)})") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
