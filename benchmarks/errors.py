@@ -21,7 +21,7 @@ from maskwatch import boxes
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector, packaged_models
-from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
+from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate, match
 
 FOUND_IOU, NEAR_IOU = 0.5, 0.1
 
@@ -44,14 +44,14 @@ class Matched:
 
     @classmethod
     def of(cls, truth: LabelledImage, found: Detections) -> Matched:
-        """Match greedily, best detections first, whatever the label."""
+        """Match as `evaluate` does, whatever the label."""
         found = found[np.argsort(-found.score, kind="stable")]
-        overlap = boxes.iou(found.xyxy, truth.faces.xyxy)
-        face = _greedy(overlap, FOUND_IOU)
+        overlap = boxes.iou(found.xyxy, truth.faces.xyxy).astype(np.float64)
+        face = match(overlap, truth.ignore, FOUND_IOU)
         left = overlap.copy()
         left[face >= 0] = 0
         left[:, face[face >= 0]] = 0
-        near = _greedy(left, NEAR_IOU)
+        near = match(left, truth.ignore, NEAR_IOU)
         missed = np.ones(len(truth.faces), dtype=bool)
         missed[face[face >= 0]] = missed[near[near >= 0]] = False
         return cls(truth, found, face, near, missed)
@@ -106,17 +106,3 @@ def run(shared: Path) -> dict[str, Any]:
         cells = [f"{one['tight']:.3f} / {one['face_ap']:.3f}" for one in figures[model].values()]
         print(f"| {model} | {' | '.join(cells)} |")
     return figures
-
-
-def _greedy(overlap: npt.NDArray[np.floating[Any]], least: float) -> npt.NDArray[np.intp]:
-    """(n,) the true face that each detection takes of overlaps (n, g), −1 for none; each is taken once."""
-    taken = np.full(len(overlap), -1, dtype=np.intp)
-    if not overlap.shape[1]:
-        return taken
-    free = overlap.copy()
-    for row in range(len(free)):
-        best = int(free[row].argmax())
-        if free[row, best] >= least:
-            taken[row] = best
-            free[:, best] = 0
-    return taken

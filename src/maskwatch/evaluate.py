@@ -223,22 +223,31 @@ class _Case:
         return cls(found.score[rows].astype(np.float64), overlap, ignored, rows, truth_rows)
 
     def match(self, iou: float) -> npt.NDArray[np.intp]:
-        """(d,) which true face each detection takes, −1 for none; an ignored one may serve many."""
-        taken = np.full(len(self.score), -1, dtype=np.intp)
-        free = np.ones(len(self.ignored), dtype=bool)
-        least = min(iou, 1 - 1e-10)
-        for row in range(len(self.score)):
-            fits = (self.overlap[row] >= least) & free
-            if not fits.any():
-                continue
-            counted = fits & ~self.ignored
-            choice = counted if counted.any() else fits
-            candidates = np.flatnonzero(choice)
-            overlap = self.overlap[row, candidates]
-            best = candidates[len(overlap) - 1 - overlap[::-1].argmax()]  # COCO takes the last of equals
-            taken[row] = best
-            free[best] = bool(self.ignored[best])
-        return taken
+        """(d,) which true face each detection takes, −1 for none."""
+        return match(self.overlap, self.ignored, iou)
+
+
+def match(overlap: FloatArray, ignored: npt.NDArray[np.bool_], iou: float) -> npt.NDArray[np.intp]:
+    """Which true face each detection takes, (d,), −1 for none, as COCO does: the best chooses first.
+
+    `overlap` (d, g) is of detections, best first, with true faces, which are taken from `iou` on; an
+    `ignored` one (g,) is taken only where no other fits, and may serve many.
+    """
+    taken = np.full(len(overlap), -1, dtype=np.intp)
+    free = np.ones(len(ignored), dtype=bool)
+    least = min(iou, 1 - 1e-10)
+    for row in range(len(overlap)):
+        fits = (overlap[row] >= least) & free
+        if not fits.any():
+            continue
+        counted = fits & ~ignored
+        choice = counted if counted.any() else fits
+        candidates = np.flatnonzero(choice)
+        own = overlap[row, candidates]
+        best = candidates[len(own) - 1 - own[::-1].argmax()]  # COCO takes the last of equals
+        taken[row] = best
+        free[best] = bool(ignored[best])
+    return taken
 
 
 def _overlap(
