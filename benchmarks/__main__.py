@@ -1,9 +1,9 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `slices`, `errors`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by default;
-`hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` and `int8`
-less. `gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos. `page`
-measures nothing: it gathers the results into docs/benchmarks.json.
+`accuracy`, `slices`, `errors`, `near`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by
+default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` and
+`int8` less. `gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos.
+`page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "accuracy": ("accuracy", "run"),
     "slices": ("slices", "run"),
     "errors": ("errors", "run"),
+    "near": ("near", "run"),
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),
     "cost": ("cost", "run"),
@@ -37,7 +38,7 @@ BENCHMARKS = {
     "simulate": ("simulate_cameras", "run"),
 }
 """Module and function of each; imported when asked for, as some need more than others."""
-USUAL = ("accuracy", "slices", "errors", "speed", "sides", "cost", "tracking", "video", "web")
+USUAL = ("accuracy", "slices", "errors", "near", "speed", "sides", "cost", "tracking", "video", "web")
 NEED_NOTHING = ("web", "hour", "gallery")
 """Those that need neither peers nor photos of `SHARED`."""
 

@@ -13,7 +13,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "benchmarks.json"
-SHOWN = ("accuracy", "slices", "errors", "speed", "sides", "int8", "cost", "tracking", "video", "hour", "web")
+SHOWN = (
+    "accuracy",
+    "slices",
+    "errors",
+    "near",
+    "speed",
+    "sides",
+    "int8",
+    "cost",
+    "tracking",
+    "video",
+    "hour",
+    "web",
+)
 ABOUT = "about.json"
 DIGITS = 6
 LEFT_OUT = ("curves", "ap_coco", "confusion", "recall_threshold")

@@ -141,6 +141,19 @@ def _errors(figures: dict[str, Any]) -> Iterator[str]:
     yield from table(["model", *repairs], rows)
 
 
+def _near(figures: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "Photos scaled until their largest face has so many px: share found at the default threshold, share "
+        "of those with the right label, and how many detections, in all photos together, hold no face.\n"
+    )
+    rows = (
+        [name, px, one["pictures"], one["found"], one["right"], one["false_alarms"]]
+        for name, sizes in figures.items()
+        for px, one in sizes.items()
+    )
+    yield from table(["model", "largest face, px", "photos", "found", "right", "false alarms"], rows)
+
+
 def _speed(figures: dict[str, Any]) -> Iterator[str]:
     frames = [name for name in figures if name != "image command"]
     for threads in dict.fromkeys(name.partition(", ")[2] for name in frames):
@@ -226,6 +239,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "accuracy": ("Accuracy", _accuracy),
     "slices": ("Slices", _slices),
     "errors": ("What the errors cost", _errors),
+    "near": ("Seen from near", _near),
     "speed": ("Speed", _speed),
     "sides": ("Smaller pictures", _sides),
     "int8": ("INT8", _int8),

@@ -64,6 +64,18 @@ def test_face_sizes_cover_the_range(training_images):
     assert sizes.min() >= 8
 
 
+def test_surroundings_are_shown_at_the_scale_of_a_near_face(training_images):
+    """What is beside a face fills the sample; a face that reaches into it is as large as it is near."""
+    make = maker(training_images, surround_share=1.0, zoomed_share=0, tilt_share=0)
+    rng = np.random.default_rng(4)
+    samples = [make.make(128, rng) for _ in range(60)]
+    whole = [boxes.size(sample.xyxy[~sample.ignore]) for sample in samples]
+    assert (
+        sum(not len(sizes) for sizes in whole) > 20
+    )  # mostly no face, or so little of one that it is ignored
+    assert min(sizes.min() for sizes in whole if len(sizes)) > 0.4 * 128
+
+
 def test_drawn_masks_change_the_label(training_images):
     unmasked = [image for image in training_images if 1 in image.labelled.faces.label]
     make = maker(unmasked, masked_crowd_share=1, worn_wrong_share=0.5, native_share=0)

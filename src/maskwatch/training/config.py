@@ -65,6 +65,8 @@ class AugmentConfig:
     smallest_face_px: float = 8.0
     zoomed_share: float = 0.05
     """Share of 1×1 samples that show a part of a face of more than `LARGEST_NATIVE_PX`, as background."""
+    surround_share: float = 0.0
+    """Share of pictures that show what is around a face as if from very near, as a selfie does."""
     masked_crowd_share: float = 0.3
     """Share of samples in which most unmasked faces get a drawn mask."""
     drawn_mask_share: float = 0.12

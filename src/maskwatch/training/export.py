@@ -38,6 +38,9 @@ SIZE_MULTIPLE = 8
 COARSE_FACTOR = 4
 COARSE_LEAST_PX = 256.0
 """Smaller faces are left to the native look; its largest are learnt up to `LARGEST_NATIVE_PX`."""
+_HEAD_STRIDES = (8, 16, 32)
+COARSE_LEAST_STRIDE = 16
+"""The coarse look goes without the finer levels, whose faces are smaller than it reports."""
 
 
 def export_onnx(
@@ -60,9 +63,11 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     quarter = graph.conv(planes, _averaging(channels=3, factor=COARSE_FACTOR))
     levels: list[str] = []
     kinds: list[tuple[float, float]] = []
-    for look, factor, least_px in ((planes, 1, 0.0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX)):
-        levels += _levels(graph, look, network)
-        kinds += [(float(stride * factor), least_px**2) for stride in network.config.strides]
+    looks = ((planes, 1, 0.0, 0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX, COARSE_LEAST_STRIDE))
+    for look, factor, least_px, least_stride in looks:
+        strides = [stride for stride in network.config.strides if stride >= least_stride]
+        levels += _levels(graph, look, network, strides[0])
+        kinds += [(float(stride * factor), least_px**2) for stride in strides]
     raw, picture, cell = _likely(graph, levels, calibration)
     boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
     _suppress(graph, boxes, scores, picture, calibration)
@@ -81,18 +86,20 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     )
 
 
-def _levels(graph: GraphBuilder, x: str, network: MaskNet) -> list[str]:
-    """`MaskNet.levels` for RGB planes: one (B, 8, h, w) a level, finest first."""
+def _levels(graph: GraphBuilder, x: str, network: MaskNet, finest: int) -> list[str]:
+    """`MaskNet.levels` for RGB planes: one (B, 8, h, w) a level, from stride `finest` on."""
     backbone = network.backbone
     make = _mobilenet if isinstance(backbone, MobileNetBackbone) else _yunet
     fine, *features = make(graph, x, backbone)
-    for index in range(len(features) - 1, -1, -1):
+    first = _HEAD_STRIDES.index(max(finest, _HEAD_STRIDES[0]))
+    for index in range(len(features) - 1, first - 1, -1):
         if index + 1 < len(features):
             above = _doubled(graph, features[index + 1], features[index])
             features[index] = graph.op("Add", features[index], above)
         features[index] = _module(graph, features[index], network.laterals[index])
-    outputs = [_head(graph, x, head) for x, head in zip(features, network.heads, strict=True)]
-    if network.config.stride_4:
+    pairs = list(zip(features, network.heads, strict=True))
+    outputs = [_head(graph, x, head) for x, head in pairs[first:]]
+    if network.config.stride_4 and finest < _HEAD_STRIDES[0]:
         coarse = _doubled(graph, graph.conv(features[0], network.slim_coarse), fine)
         slim = graph.op("Relu", graph.op("Add", _module(graph, fine, network.slim_fine), coarse))
         outputs.insert(0, _head(graph, slim, network.slim_head))

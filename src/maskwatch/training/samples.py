@@ -32,6 +32,7 @@ FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 _SMALLEST_DRAWN_PX = 10.0
 _SMALLEST_ZOOMED_PX = 90.0
+_LARGEST_ZOOM = 6.0
 
 
 @dataclass
@@ -138,6 +139,8 @@ class SampleMaker:
         large = counted[source.labelled.faces.size[counted] >= _SMALLEST_ZOOMED_PX]
         if grid == 1 and len(large) and rng.random() < self._config.zoomed_share:
             view = _zoom(source.labelled.faces[rng.choice(large, 1)], window_wh, rng)
+        elif len(counted) and rng.random() < self._config.surround_share:
+            view = _surround(source.labelled.faces[rng.choice(counted, 1)], window_wh, rng)
         elif len(counted) and rng.random() >= self._config.native_share:
             face = source.labelled.faces[rng.choice(counted, 1)]
             view = _aim(face, window_wh, size_wh, self._config.smallest_face_px, rng)
@@ -229,6 +232,15 @@ def _zoom(face: Detections, window_wh: npt.NDArray[np.int64], rng: np.random.Gen
     scale = math.exp(rng.uniform(*np.log([1.15, 2.5]))) * LARGEST_NATIVE_PX / float(face.size[0])
     inside = rng.uniform(0.1, 0.9, size=2)
     return _View(scale, face.xyxy[0, :2] * (1 - inside) + face.xyxy[0, 2:] * inside, window_wh / 2)
+
+
+def _surround(face: Detections, window_wh: npt.NDArray[np.int64], rng: np.random.Generator) -> _View:
+    """Show what is beside a face, hair, shoulders, cloth, at the scale of a face that fills the window."""
+    size = max(float(face.size[0]), 1.0)
+    target = float(window_wh.min()) * math.exp(rng.uniform(*np.log([0.8, 3.0])))
+    away = rng.uniform(-2.5, 2.5, size=2)
+    centre = (face.xyxy[0, :2] + face.xyxy[0, 2:]) / 2 + away * size
+    return _View(min(target / size, _LARGEST_ZOOM), centre, window_wh / 2)
 
 
 def _wander(
