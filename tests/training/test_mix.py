@@ -36,9 +36,29 @@ def test_shares_weigh_and_need_not_add_up_to_one(tmp_path):
     mixed.averaged()
 
 
+def test_a_network_without_blocks_mixes_with_one_that_grew_them(tmp_path):
+    """As identities: the mean with a share of nearly 1 for the smaller answers as the smaller does."""
+    torch.manual_seed(0)
+    small = MaskNet(NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0)).eval()
+    grown = MaskNet(NetworkConfig(context_blocks=(0, 2, 1), label_blocks=1)).eval()
+    for name, value in grown.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(small.state_dict().get(name, torch.rand_like(value)))
+    paths = [tmp_path / "small.pt", tmp_path / "grown.pt"]
+    for path, network in zip(paths, (small, grown), strict=True):
+        Checkpoint(TrainConfig(network=network.config), 1, network.state_dict()).save(path)
+    mixed = mix({paths[0]: 1.0, paths[1]: 1e-7})
+    assert mixed.config.network == grown.config
+    picture = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        for ours, theirs in zip(mixed.averaged()(picture), small(picture), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        assert not torch.allclose(grown(picture).labels, small(picture).labels, atol=1e-2)
+
+
 def test_what_does_not_mix_is_refused(tmp_path):
     saved(tmp_path / "a.pt", fill=1.0)
-    saved(tmp_path / "b.pt", fill=1.0, network=NetworkConfig(context_blocks=(0, 0, 1), label_blocks=0))
+    saved(tmp_path / "b.pt", fill=1.0, network=NetworkConfig(stride_4=False, context_blocks=(0, 0, 0)))
     with pytest.raises(TrainingError, match=r"b\.pt: another layout than .*a\.pt"):
         mix({tmp_path / "a.pt": 1.0, tmp_path / "b.pt": 1.0})
     with pytest.raises(TrainingError, match="shares must be above 0"):

@@ -2,7 +2,8 @@
 
 Networks that were fine-tuned from the same start lie in one basin, and a point between them generalises
 better (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models"). Networks of other
-starts do not mix.
+starts do not mix. One that was trained on with more blocks does: those start as the identity, which the
+networks without them are taken to hold.
 
     python -m maskwatch.training.mix DATA -o runs/mix first.pt=0.5 second.pt=0.35 third.pt=0.15
 
@@ -17,11 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from maskwatch.datasets import read_coco
 from maskwatch.errors import MaskwatchError, TrainingError
+from maskwatch.training.blocks import ContextBlock, ResidualUnit
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.corrections import read_corrections
+from maskwatch.training.network import MaskNet
 from maskwatch.training.run import RunPaths, export_calibrated, judging, measure, split_holdout
 
 
@@ -35,19 +39,39 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
         raise TrainingError("shares must be above 0; leave out a checkpoint that should not count")
     total = sum(shares.values())
     loaded = {path: Checkpoint.load(path) for path in shares}
-    first = next(iter(loaded.values()))
-    for path, one in loaded.items():
-        if one.config.network != first.config.network:
-            raise TrainingError(f"{path}: another layout than {next(iter(loaded))}; only equal ones mix")
+    largest = max(loaded, key=lambda path: len(loaded[path].average))
+    whole = loaded[largest].averaged()
+    averages = {path: _grown(one.average, whole) for path, one in loaded.items()}
+    for path, average in averages.items():
+        if average is None:
+            raise TrainingError(f"{path}: another layout than {largest}; only equal ones and grown ones mix")
     average = {
         name: sum(
-            (one.average[name] * (shares[path] / total) for path, one in loaded.items()), torch.zeros(())
+            (one[name] * (shares[path] / total) for path, one in averages.items() if one), torch.zeros(())
         )
         if value.is_floating_point()
         else value
-        for name, value in first.average.items()
+        for name, value in whole.state_dict().items()
     }
-    return Checkpoint(first.config, max(one.step for one in loaded.values()), average)
+    return Checkpoint(loaded[largest].config, max(one.step for one in loaded.values()), average)
+
+
+def _grown(average: dict[str, Tensor], whole: MaskNet) -> dict[str, Tensor] | None:
+    """`average` with the blocks that only `whole` has, as identities; None where more than that differs."""
+    state = whole.state_dict()
+    if any(name not in state or state[name].shape != value.shape for name, value in average.items()):
+        return None
+    blocks = [
+        name for name, module in whole.named_modules() if isinstance(module, ContextBlock | ResidualUnit)
+    ]
+    grown = dict(average)
+    for name in state.keys() - average.keys():
+        block = next((block for block in blocks if name.startswith(f"{block}.")), None)
+        if block is None:
+            return None
+        last = name in (f"{block}.norm.weight", f"{block}.norm.bias")
+        grown[name] = torch.zeros_like(state[name]) if last else state[name]
+    return grown
 
 
 def main() -> None:
