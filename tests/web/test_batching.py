@@ -55,6 +55,7 @@ def test_work_is_shared_out_among_idle_threads(held):
 def test_thresholds_in_one_run_are_each_ones_own(held):
     with Batcher(held, workers=1, together=8) as batcher:
         plug = batcher.submit(Task(picture(32, 32)))
+        wait_until(plug.running)
         strict, loose, own = (
             batcher.submit(Task(picture(32, 32), score_threshold=wish)) for wish in (0.95, 0.2, None)
         )
