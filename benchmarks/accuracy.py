@@ -29,6 +29,11 @@ LOOSE_SETS = ("ditface3k", "mawear")
 LOOSE_IOU = 0.3
 
 
+def tight_photos(shared: Path, split: str = "val") -> list[LabelledImage]:
+    """The labelled photos of `split` whose boxes are tight: those that the main figure is of."""
+    return [image for image in read_coco(shared / "data" / split) if image.set_name in TIGHT_SETS]
+
+
 def all_peers(
     shared: Path, *, threads: int = 1, score_threshold: float = WHOLE_CURVE_SCORE
 ) -> Iterator[Peer]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.accuracy import TIGHT_SETS
+from benchmarks.accuracy import tight_photos
 from maskwatch import boxes
-from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector, packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate, match
@@ -92,7 +92,7 @@ REPAIRS: dict[str, Callable[[Matched], tuple[LabelledImage, Detections]]] = {
 
 def run(shared: Path) -> dict[str, Any]:
     """Print tight mAP50 and face AP of our models after each repair; gives both."""
-    images = [image for image in read_coco(shared / "data" / "val") if image.set_name in TIGHT_SETS]
+    images = tight_photos(shared)
     figures: dict[str, Any] = {}
     print(f"| tight mAP50 / face AP | {' | '.join(REPAIRS)} |\n|---|{'---|' * len(REPAIRS)}")
     for model in packaged_models():

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from benchmarks.accuracy import TIGHT_SETS
+from benchmarks.accuracy import tight_photos
 from benchmarks.cost import one_thread, ours
 from benchmarks.timing import in_turn
 from maskwatch.codec import letterbox, read_picture
-from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.datasets import LabelledImage
 from maskwatch.detector import DetectOptions, Detector, packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 
@@ -43,9 +43,9 @@ class _Photos(CalibrationDataReader):  # type: ignore[misc]
 
 def run(shared: Path) -> dict[str, Any]:
     """Each packaged model in FP32 and INT8: tight mAP50 and face AP on val, ms at 640×480, bytes."""
-    train = [image for image in read_coco(shared / "data" / "train") if image.set_name in TIGHT_SETS]
+    train = tight_photos(shared, "train")
     chosen = np.random.default_rng(0).choice(len(train), FITTED_ON, replace=False)
-    val = [image for image in read_coco(shared / "data" / "val") if image.set_name in TIGHT_SETS]
+    val = tight_photos(shared)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         calls: dict[str, Callable[[], object]] = {}

@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.accuracy import TIGHT_SETS
+from benchmarks.accuracy import tight_photos
 from maskwatch import boxes
 from maskwatch.codec import read_picture
-from maskwatch.datasets import LabelledImage, read_coco
+from maskwatch.datasets import LabelledImage
 from maskwatch.detector import DetectOptions, Detector, packaged_models
 
 FACE_PX = (128, 256, 512, 1024)
@@ -45,8 +45,7 @@ class Near:
 
 def run(shared: Path) -> dict[str, Any]:
     """Print and give `Near` for each of our models and each face size."""
-    images = [image for image in read_coco(shared / "data" / "val") if image.set_name in TIGHT_SETS]
-    close = [image for image in images if _largest_share(image) >= LEAST_SHARE]
+    close = [image for image in tight_photos(shared) if _is_close(image)]
     figures: dict[str, Any] = {}
     print("| largest face, px | " + " | ".join(map(str, FACE_PX)) + " |")
     print("|---|" + "---|" * len(FACE_PX))
@@ -63,7 +62,7 @@ def judge(detector: Detector, images: Sequence[LabelledImage], face_px: float) -
     """Detect in `images` scaled until the largest face of each has `face_px`."""
     found, right, false_alarms = 0, 0, 0
     for image in images:
-        largest = int(np.argmax(np.where(image.ignore, 0, image.faces.size)))
+        largest = _largest(image)
         scale = face_px / float(image.faces.size[largest])
         pixels = read_picture(image.path).image
         way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
@@ -80,9 +79,12 @@ def judge(detector: Detector, images: Sequence[LabelledImage], face_px: float) -
     return Near(len(images), found / max(len(images), 1), right / max(found, 1), false_alarms)
 
 
-def _largest_share(image: LabelledImage) -> float:
-    """The largest labelled face's size as a share of the longer side."""
-    counted = image.faces.size[~image.ignore]
-    if not len(counted):
-        return 0.0
-    return float(counted.max()) / max(read_picture(image.path).image.shape[:2])
+def _largest(image: LabelledImage) -> int:
+    """Row of the largest labelled face; of any where all are left out."""
+    return int(np.where(image.ignore, 0, image.faces.size).argmax())
+
+
+def _is_close(image: LabelledImage) -> bool:
+    """Whether the largest labelled face takes up `LEAST_SHARE` of the longer side."""
+    counts = not image.ignore.all()
+    return counts and bool(image.faces.size[_largest(image)] >= LEAST_SHARE * max(image.size_wh))

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import TIGHT_SETS
+from benchmarks.accuracy import tight_photos
 from benchmarks.cost import one_thread, ours
 from benchmarks.peers import Aizoo
 from benchmarks.timing import in_turn
 from maskwatch.codec import read_picture
-from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector, packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 
@@ -31,7 +30,7 @@ TIMED_PHOTOS = 10
 
 def run(shared: Path) -> dict[str, Any]:
     """Print accuracy, milliseconds, and how many times faster than AIZOO's network; gives all figures."""
-    labelled = [image for image in read_coco(shared / "data" / "val") if image.set_name in TIGHT_SETS]
+    labelled = tight_photos(shared)
     pictures = [read_picture(image.path).image for image in labelled]
     timed = pictures[:: len(pictures) // TIMED_PHOTOS][:TIMED_PHOTOS]
     aizoo = Aizoo(shared / "peers", score_threshold=WHOLE_CURVE_SCORE)

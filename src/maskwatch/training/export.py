@@ -38,7 +38,6 @@ SIZE_MULTIPLE = 8
 COARSE_FACTOR = 4
 COARSE_LEAST_PX = 256.0
 """Smaller faces are left to the native look; its largest are learnt up to `LARGEST_NATIVE_PX`."""
-_HEAD_STRIDES = (8, 16, 32)
 COARSE_LEAST_STRIDE = 16
 """The coarse look goes without the finer levels, whose faces are smaller than it reports."""
 
@@ -91,7 +90,8 @@ def _levels(graph: GraphBuilder, x: str, network: MaskNet, finest: int) -> list[
     backbone = network.backbone
     make = _mobilenet if isinstance(backbone, MobileNetBackbone) else _yunet
     fine, *features = make(graph, x, backbone)
-    first = _HEAD_STRIDES.index(max(finest, _HEAD_STRIDES[0]))
+    left_out = network.config.strides.index(finest)
+    first = max(0, left_out - int(network.config.stride_4))
     for index in range(len(features) - 1, first - 1, -1):
         if index + 1 < len(features):
             above = _doubled(graph, features[index + 1], features[index])
@@ -99,7 +99,7 @@ def _levels(graph: GraphBuilder, x: str, network: MaskNet, finest: int) -> list[
         features[index] = _module(graph, features[index], network.laterals[index])
     pairs = list(zip(features, network.heads, strict=True))
     outputs = [_head(graph, x, head) for x, head in pairs[first:]]
-    if network.config.stride_4 and finest < _HEAD_STRIDES[0]:
+    if network.config.stride_4 and not left_out:
         coarse = _doubled(graph, graph.conv(features[0], network.slim_coarse), fine)
         slim = graph.op("Relu", graph.op("Add", _module(graph, fine, network.slim_fine), coarse))
         outputs.insert(0, _head(graph, slim, network.slim_head))

@@ -41,14 +41,14 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
     loaded = {path: Checkpoint.load(path) for path in shares}
     largest = max(loaded, key=lambda path: len(loaded[path].average))
     whole = loaded[largest].averaged()
-    averages = {path: _grown(one.average, whole) for path, one in loaded.items()}
-    for path, average in averages.items():
-        if average is None:
+    averages = {}
+    for path, one in loaded.items():
+        grown = _grown(one.average, whole)
+        if grown is None:
             raise TrainingError(f"{path}: another layout than {largest}; only equal ones and grown ones mix")
+        averages[path] = grown
     average = {
-        name: sum(
-            (one[name] * (shares[path] / total) for path, one in averages.items() if one), torch.zeros(())
-        )
+        name: sum((one[name] * (shares[path] / total) for path, one in averages.items()), torch.zeros(()))
         if value.is_floating_point()
         else value
         for name, value in whole.state_dict().items()
