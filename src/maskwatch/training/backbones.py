@@ -6,6 +6,8 @@ ImageNet, is the teacher that the small one learns from.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,6 +59,26 @@ def _context(config: NetworkConfig, count: int) -> list[ContextBlock]:
     return [ContextBlock(config.channels, wide=config.wide_context) for _ in range(count)]
 
 
+_MOBILENET_GROUPS = (
+    # widen, channels, blocks, stride
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobilenet_blocks(inputs: int) -> Iterator[InvertedResidual]:
+    """MobileNetV2's `MOBILENET_BLOCKS` blocks, first to last, behind a first layer of `inputs` channels."""
+    for widen, outputs, count, stride in _MOBILENET_GROUPS:
+        for number in range(count):
+            yield InvertedResidual(inputs, outputs, stride=1 if number else stride, widen=widen)
+            inputs = outputs
+
+
 class MobileNetBackbone(nn.Module):
     """MobileNetV2 (Sandler et al. 2018) up to its last block, with adapters to one width.
 
@@ -64,38 +86,19 @@ class MobileNetBackbone(nn.Module):
     can be folded into the first convolution.
     """
 
-    GROUPS = (
-        # widen, channels, blocks, stride
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    )
-    STAGES = (2, 3, 5, 7)
-    """How many groups lie before the feature maps of strides 4, 8, 16 and 32."""
+    STAGES = (3, 6, 13, 17)
+    """How many blocks lie before the feature maps of strides 4, 8, 16 and 32."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 32, 3, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(32, eps=InvertedResidual.NORM_EPSILON)
-        groups, inputs = [], 32
-        for widen, outputs, count, stride in self.GROUPS:
-            blocks = []
-            for number in range(count):
-                blocks.append(
-                    InvertedResidual(inputs, outputs, stride=stride if number == 0 else 1, widen=widen)
-                )
-                inputs = outputs
-            groups.append(nn.Sequential(*blocks))
+        blocks = list(mobilenet_blocks(32))
         starts = (0, *self.STAGES[:-1])
         self.stages = nn.ModuleList(
-            nn.Sequential(*(block for group in groups[start:end] for block in group))
-            for start, end in zip(starts, self.STAGES, strict=True)
+            nn.Sequential(*blocks[start:end]) for start, end in zip(starts, self.STAGES, strict=True)
         )
-        widths = [self.GROUPS[end - 1][1] for end in self.STAGES]
+        widths = [blocks[end - 1].project.out_channels for end in self.STAGES]
         self.fine_channels = widths[0]
         self.adapters = nn.ModuleList(
             nn.Sequential(Adapter(width, config.channels), *_context(config, count))

@@ -14,6 +14,7 @@ from maskwatch.files import LARGEST_SETTINGS_BYTES, read_json
 LARGEST_STRIDE = 32
 LARGEST_NUMBER = 1e12
 YUNET_CHANNELS = 64
+MOBILENET_BLOCKS = 17
 LARGEST_NATIVE_PX = 640.0
 """Larger faces are left to the exported model's second look, at a quarter of the picture's sides."""
 
@@ -31,6 +32,9 @@ class NetworkConfig:
         context_blocks: residual blocks after the stages at strides 8, 16 and 32.
         wide_context: whether these are wide with a depthwise 5×5, or narrow with a dense 3×3.
         label_blocks: residual units in each level's label branch.
+        refiner_blocks: inverted residuals of the second stage, which judges each face again; 0: none.
+        refiner_features: width before its last layer.
+        refiner_weight: how much its answer counts beside the detector's, both as log-odds.
     """
 
     name: str = "small"
@@ -41,12 +45,19 @@ class NetworkConfig:
     context_blocks: tuple[int, int, int] = (1, 3, 3)
     wide_context: bool = True
     label_blocks: int = 1
+    refiner_blocks: int = 0
+    refiner_features: int = 256
+    refiner_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if self.backbone not in ("yunet", "mobilenet_v2"):
             raise OptionError(f"network.backbone is yunet or mobilenet_v2, not {self.backbone!r}")
         if self.backbone == "yunet" and self.channels != YUNET_CHANNELS:
             raise OptionError(f"network.channels must be {YUNET_CHANNELS} with the backbone yunet")
+        if not 0 <= self.refiner_blocks <= MOBILENET_BLOCKS:
+            raise OptionError(
+                f"network.refiner_blocks lies between 0 and {MOBILENET_BLOCKS}, not at {self.refiner_blocks}"
+            )
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -98,6 +109,8 @@ class TrainConfig:
         loose_sets: data sets whose boxes hold the whole head; see `prepare`.
         backbone_rate: learning rate of the backbone, relative to the rest; for ImageNet's weights.
         teacher_loss_weight: how much a teacher's answers count beside the labels, if there is one.
+        crops_per_step: faces and what is none in a batch of the second stage's training.
+        label_smoothing: share of the second stage's target that all its classes have alike.
         holdout_share: share of pictures kept out of training, for curves and calibration.
     """
 
@@ -121,6 +134,8 @@ class TrainConfig:
     label_loss_weight: float = 1.0
     objectness_loss_weight: float = 1.0
     teacher_loss_weight: float = 1.0
+    crops_per_step: int = 128
+    label_smoothing: float = 0.05
     gradient_norm: float = 10.0
     ema_decay: float = 0.9995
     precision: Literal["fp32", "bf16"] = "fp32"

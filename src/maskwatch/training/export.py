@@ -18,20 +18,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from onnx import helper
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import nn
 
 from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
-from maskwatch.training.blocks import Adapter, ContextBlock, ConvUnit, InvertedResidual, ResidualUnit
 from maskwatch.training.calibration import LEAST_SCORE, Calibration
 from maskwatch.training.graph import GraphBuilder, value
+from maskwatch.training.layers import add_module, averaging, folded, side_by_side, widened
 from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
+from maskwatch.training.second_stage import Found, Planes, most_lift, refine
 
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
@@ -59,7 +57,7 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     graph = GraphBuilder()
     colours = graph.slice("images", [0], [3], [3])
     planes = graph.op("Cast", graph.op("Transpose", colours, perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
-    quarter = graph.conv(planes, _averaging(channels=3, factor=COARSE_FACTOR))
+    quarter = graph.conv(planes, averaging(channels=3, factor=COARSE_FACTOR))
     levels: list[str] = []
     kinds: list[tuple[float, float]] = []
     looks = ((planes, 1, 0.0, 0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX, COARSE_LEAST_STRIDE))
@@ -67,9 +65,19 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         strides = [stride for stride in network.config.strides if stride >= least_stride]
         levels += _levels(graph, look, network, strides[0])
         kinds += [(float(stride * factor), least_px**2) for stride in strides]
-    raw, picture, cell = _likely(graph, levels, calibration)
+    refiner = network.refiner
+    lift = 0.0 if refiner is None else most_lift(network.config.refiner_weight)
+    threshold = _raw_threshold(graph, calibration, lift)
+    raw, picture, cell = _likely(graph, levels, threshold)
     boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
-    _suppress(graph, boxes, scores, picture, calibration)
+    found = _suppress(graph, boxes, scores, picture, threshold)
+    if refiner is not None:
+        found = refine(graph, Planes(planes, quarter), found, refiner, network.config.refiner_weight)
+    found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
+    if refiner is not None:
+        found = _above(graph, found, "score_threshold")
+    for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
+        graph.rename(x, name)
     return graph.model(
         [
             value("images", np.uint8, ["batch", "height", "width", "channels"]),
@@ -96,12 +104,12 @@ def _levels(graph: GraphBuilder, x: str, network: MaskNet, finest: int) -> list[
         if index + 1 < len(features):
             above = _doubled(graph, features[index + 1], features[index])
             features[index] = graph.op("Add", features[index], above)
-        features[index] = _module(graph, features[index], network.laterals[index])
+        features[index] = add_module(graph, features[index], network.laterals[index])
     pairs = list(zip(features, network.heads, strict=True))
     outputs = [_head(graph, x, head) for x, head in pairs[first:]]
     if network.config.stride_4 and not left_out:
         coarse = _doubled(graph, graph.conv(features[0], network.slim_coarse), fine)
-        slim = graph.op("Relu", graph.op("Add", _module(graph, fine, network.slim_fine), coarse))
+        slim = graph.op("Relu", graph.op("Add", add_module(graph, fine, network.slim_fine), coarse))
         outputs.insert(0, _head(graph, slim, network.slim_head))
     return outputs
 
@@ -109,19 +117,19 @@ def _levels(graph: GraphBuilder, x: str, network: MaskNet, finest: int) -> list[
 def _yunet(graph: GraphBuilder, x: str, backbone: nn.Module) -> list[str]:
     """Four feature maps; the stem's input channels are turned round, as the network knows BGR."""
     assert isinstance(backbone, YuNetBackbone)
-    first = _folded(backbone.stem.conv, backbone.stem.norm)
+    first = folded(backbone.stem.conv, backbone.stem.norm)
     first.weight = nn.Parameter(first.weight.flip(1))
-    x = _module(graph, graph.conv(x, first, activation="Relu"), backbone.stem.unit)
-    features = [_sequence(graph, _halved(graph, x), backbone.stage_4)]
+    x = add_module(graph, graph.conv(x, first, activation="Relu"), backbone.stem.unit)
+    features = [add_module(graph, _halved(graph, x), backbone.stage_4)]
     for stage in (backbone.stage_8, backbone.stage_16, backbone.stage_32):
-        features.append(_sequence(graph, _halved(graph, features[-1]), stage))
+        features.append(add_module(graph, _halved(graph, features[-1]), stage))
     return features
 
 
 def _mobilenet(graph: GraphBuilder, x: str, backbone: nn.Module) -> list[str]:
     """Four feature maps; scaling to −1..1 is folded into the first convolution."""
     assert isinstance(backbone, MobileNetBackbone)
-    first = copy.deepcopy(_folded(backbone.conv, backbone.norm))
+    first = copy.deepcopy(folded(backbone.conv, backbone.norm))
     assert first.bias is not None
     first.bias = nn.Parameter(first.bias - first.weight.sum(dim=(1, 2, 3)))
     first.weight = nn.Parameter(first.weight.flip(1) / 127.5)
@@ -129,81 +137,21 @@ def _mobilenet(graph: GraphBuilder, x: str, backbone: nn.Module) -> list[str]:
     x = graph.conv(x, first, activation="Relu6")
     features = []
     for stage in backbone.stages:
-        x = _module(graph, x, stage)
+        x = add_module(graph, x, stage)
         features.append(x)
     pairs = zip(backbone.adapters, features[1:], strict=True)
-    return [features[0], *(_module(graph, x, adapter) for adapter, x in pairs)]
-
-
-def _module(graph: GraphBuilder, x: str, module: nn.Module) -> str:
-    """One of the network's blocks, batch norms folded into the convolutions before them."""
-    if isinstance(module, ConvUnit):
-        x = graph.conv(x, module.pointwise)
-        last = _folded(module.depthwise, module.norm)
-        return graph.conv(x, last, activation=None if module.norm is None else "Relu")
-    if isinstance(module, ResidualUnit):
-        inner = graph.conv(graph.conv(x, module.pointwise), _folded(module.depthwise, module.norm))
-        return graph.op("Relu", graph.op("Add", x, inner))
-    if isinstance(module, ContextBlock):
-        inner = graph.conv(x, _folded(module.enter[0], module.enter[1]), activation="Relu")
-        inner = graph.conv(inner, _folded(module.mix[0], module.mix[1]), activation="Relu")
-        return graph.op("Add", x, graph.conv(inner, _folded(module.project, module.norm)))
-    if isinstance(module, Adapter):
-        return graph.conv(x, _folded(module.pointwise, module.norm), activation="Relu")
-    if isinstance(module, InvertedResidual):
-        return _inverted_residual(graph, x, module)
-    if isinstance(module, nn.Sequential):
-        return _sequence(graph, x, module)
-    raise TypeError(f"no ONNX form is known for {type(module).__name__}")
-
-
-def _inverted_residual(graph: GraphBuilder, x: str, block: InvertedResidual) -> str:
-    inner = x
-    if block.expand is not None:
-        inner = graph.conv(inner, _folded(block.expand, block.expand_norm), activation="Relu6")
-    inner = graph.conv(inner, _folded(block.depthwise, block.depthwise_norm), activation="Relu6")
-    inner = graph.conv(inner, _folded(block.project, block.project_norm))
-    return graph.op("Add", x, inner) if block.added else inner
-
-
-def _sequence(graph: GraphBuilder, x: str, modules: nn.Sequential) -> str:
-    for module in modules:
-        x = _module(graph, x, module)
-    return x
+    return [features[0], *(add_module(graph, x, adapter) for adapter, x in pairs)]
 
 
 def _head(graph: GraphBuilder, x: str, head: nn.Module) -> str:
     """Box and label branch; their last convolutions are laid together, which spares operators."""
     assert isinstance(head, Head)
-    x = _module(graph, x, head.shared)
-    label = _sequence(graph, x, head.label_blocks)
+    x = add_module(graph, x, head.shared)
+    label = add_module(graph, x, head.label_blocks)
     numbers, names = head.box.depthwise.out_channels, head.label.depthwise.out_channels
-    box = graph.conv(x, _widened(head.box.pointwise, 0, names))
-    label = graph.conv(label, _widened(head.label.pointwise, numbers, 0))
-    return graph.conv(graph.op("Add", box, label), _side_by_side(head.box.depthwise, head.label.depthwise))
-
-
-def _widened(layer: nn.Conv2d, before: int, behind: int) -> nn.Conv2d:
-    """The pointwise layer with as many more output channels, all 0, before and behind its own."""
-    weight, bias = _weights(layer)
-    wide = nn.Conv2d(layer.in_channels, before + layer.out_channels + behind, 1)
-    wide.weight = nn.Parameter(functional.pad(weight, (0, 0, 0, 0, 0, 0, before, behind)))
-    wide.bias = nn.Parameter(functional.pad(bias, (before, behind)))
-    return wide
-
-
-def _side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """One depthwise 3×3 layer for the channels of both."""
-    channels = first.out_channels + second.out_channels
-    joined = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-    weights, biases = zip(_weights(first), _weights(second), strict=True)
-    joined.weight, joined.bias = nn.Parameter(torch.cat(weights)), nn.Parameter(torch.cat(biases))
-    return joined
-
-
-def _weights(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    assert layer.bias is not None
-    return layer.weight.detach(), layer.bias.detach()
+    box = graph.conv(x, widened(head.box.pointwise, 0, names))
+    label = graph.conv(label, widened(head.label.pointwise, numbers, 0))
+    return graph.conv(graph.op("Add", box, label), side_by_side(head.box.depthwise, head.label.depthwise))
 
 
 def _halved(graph: GraphBuilder, x: str) -> str:
@@ -217,19 +165,7 @@ def _doubled(graph: GraphBuilder, x: str, like: str) -> str:
     return graph.slice(larger, [0, 0], graph.shape(like, 2, 4), [2, 3])
 
 
-def _averaging(channels: int, factor: int) -> nn.Conv2d:
-    """The mean of each `factor`×`factor` pixels: onnxruntime convolves faster than it pools."""
-    layer = nn.Conv2d(channels, channels, factor, stride=factor, bias=False)
-    layer.weight = nn.Parameter(torch.eye(channels)[:, :, None, None].expand_as(layer.weight) / factor**2)
-    return layer
-
-
-def _folded(convolution: nn.Module, norm: nn.Module | None) -> nn.Conv2d:
-    assert isinstance(convolution, nn.Conv2d)
-    return convolution if norm is None else fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type]
-
-
-def _likely(graph: GraphBuilder, levels: list[str], calibration: Calibration) -> tuple[str, str, str]:
+def _likely(graph: GraphBuilder, levels: list[str], threshold: str) -> tuple[str, str, str]:
     """Of the cells of all levels (B, 8, h, w) the k above the score threshold: few, so the rest is cheap.
 
     Gives their raw values (k, 8), pictures (k, 1), and numbers (k, 1), counted through the levels.
@@ -239,7 +175,6 @@ def _likely(graph: GraphBuilder, levels: list[str], calibration: Calibration) ->
     logit = graph.op("ReduceMax", graph.slice(raw, [5], [8], [1]), graph.constant([1]), keepdims=1)
     objectness = graph.op("Sigmoid", graph.slice(raw, [4], [5], [1]))
     best = graph.op("Mul", graph.op("Sigmoid", logit), objectness)  # a score's square
-    threshold = _raw_threshold(graph, calibration)
     above = graph.op("Greater", best, graph.op("Mul", threshold, threshold))
     found = graph.op("NonZero", graph.op("Squeeze", above, graph.constant([1])))  # (2, k): picture, cell
     places = graph.op("Transpose", found, perm=[1, 0])
@@ -291,11 +226,11 @@ def _decode(graph: GraphBuilder, raw: str, corner: str, stride: str, least_area:
     return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
 
 
-def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibration: Calibration) -> None:
-    """Non-maximum suppression of all labels together, and the outputs of the faces it keeps.
+def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, threshold: str) -> Found:
+    """Non-maximum suppression of all labels together; the faces it keeps.
 
     What the operator calls classes are the pictures of the batch here: boxes of different ones
-    never suppress each other. Only what is kept is calibrated.
+    never suppress each other.
     """
     batch = graph.op("Squeeze", graph.shape("images", 0, 1))
     numbers = graph.op("Range", graph.constant(0), batch, graph.constant(1))
@@ -305,14 +240,17 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, calibr
     ranked = graph.op("Where", own, graph.op("Transpose", best, perm=[1, 0]), graph.constant(0, np.float32))
     front = graph.constant([0])
     inputs = [graph.op("Unsqueeze", x, front) for x in (boxes, ranked)]
-    thresholds = ("max_detections", "iou_threshold", _raw_threshold(graph, calibration))
-    kept = graph.op("NonMaxSuppression", *inputs, *thresholds)  # rows: 0, picture, candidate
-    axis = graph.constant([1])
-    graph.op("Squeeze", graph.slice(kept, [1], [2], [1]), axis, name="image_index")
-    row = graph.op("Squeeze", graph.slice(kept, [2], [3], [1]), axis)
-    graph.op("Gather", boxes, row, axis=0, name="xyxy")
-    given = graph.op("Gather", scores, row, axis=0)
-    _platt(graph, given, calibration.scale, calibration.shift, name="label_scores")
+    kept = graph.op("NonMaxSuppression", *inputs, "max_detections", "iou_threshold", threshold)
+    _, number, row = (graph.op("Squeeze", x, graph.constant([1])) for x in _columns(graph, kept, 3))
+    return Found(number, *(graph.op("Gather", x, row, axis=0) for x in (boxes, scores)))
+
+
+def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
+    """The faces whose best score is above the threshold."""
+    best = graph.op("Max", *_columns(graph, found.scores, len(LABELS)))
+    above = graph.op("Squeeze", graph.op("Greater", best, threshold), graph.constant([1]))
+    rows = graph.op("Squeeze", graph.op("NonZero", above), graph.constant([0]))
+    return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
 
 
 def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
@@ -323,15 +261,15 @@ def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
     return [graph.slice(x, [column], [column + 1], [1]) for column in range(count)]
 
 
-def _raw_threshold(graph: GraphBuilder, calibration: Calibration) -> str:
-    """The score threshold as the network means it, before calibration."""
-    return _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
+def _raw_threshold(graph: GraphBuilder, calibration: Calibration, lift: float) -> str:
+    """The score threshold as the detector means it: before calibration and a second stage's `lift`."""
+    shift = -calibration.shift / calibration.scale - lift
+    return _platt(graph, "score_threshold", 1 / calibration.scale, shift)
 
 
-def _platt(graph: GraphBuilder, score: str, scale: float, shift: float, name: str | None = None) -> str:
+def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
     """`Calibration.apply`."""
     low, high = (graph.constant(value, np.float32) for value in (LEAST_SCORE, 1 - LEAST_SCORE))
-    kept = graph.op("Clip", score, low, high)
-    odds = graph.op("Div", kept, graph.op("Sub", graph.constant(1, np.float32), kept))
-    scaled = graph.op("Mul", graph.op("Log", odds), graph.constant(scale, np.float32))
-    return graph.op("Sigmoid", graph.op("Add", scaled, graph.constant(shift, np.float32)), name=name)
+    odds = graph.log_odds(graph.op("Clip", score, low, high))
+    scaled = graph.op("Mul", odds, graph.constant(scale, np.float32))
+    return graph.op("Sigmoid", graph.op("Add", scaled, graph.constant(shift, np.float32)))

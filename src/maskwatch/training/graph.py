@@ -25,11 +25,17 @@ class GraphBuilder:
         self._initializers: list[onnx.TensorProto] = []
         self._constants: dict[tuple[str, bytes, tuple[int, ...]], str] = {}
 
-    def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add one operator with one output."""
-        output = name or f"v{len(self._nodes)}"
+        output = f"v{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
+
+    def rename(self, x: str, name: str) -> None:
+        """Call the output `x` of some operator `name`, as an output of the model has to be."""
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if one == x else one for one in names]
 
     def constant(self, values: npt.ArrayLike, dtype: type[np.generic] = np.int64) -> str:
         """A constant array; equal ones are stored once."""
@@ -57,6 +63,10 @@ class GraphBuilder:
         if activation == "Relu6":
             return self.op("Clip", x, self.constant(0, np.float32), self.constant(6, np.float32))
         return x if activation is None else self.op(activation, x)
+
+    def log_odds(self, x: str) -> str:
+        """log(x / (1 − x))."""
+        return self.op("Log", self.op("Div", x, self.op("Sub", self.constant(1, np.float32), x)))
 
     def shape(self, x: str, start: int, end: int) -> str:
         """The dimensions `start` to `end` (exclusive) of `x`, as a vector."""

@@ -96,9 +96,9 @@ def train(
         start(network)
     network = _on(device, network)
     average = WeightAverage(network, config.ema_decay)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config), config.learning_rate)
+    optimizer = torch.optim.AdamW(parameter_groups(network, config, network.backbone), config.learning_rate)
     teacher = None if teacher is None else _on(device, teacher).eval().requires_grad_(False)
-    step = _resume(run_dir / "last.pt", network, average, optimizer)
+    step = resume(run_dir / "last.pt", network, average, optimizer)
 
     def save() -> None:
         state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
@@ -188,12 +188,17 @@ def _step(
     return losses._replace(total=losses.total.detach())
 
 
-def _parameter_groups(network: MaskNet, config: TrainConfig) -> list[dict[str, object]]:
-    """Weight decay for convolution weights alone, not for biases and norms; the backbone's own rate."""
+def parameter_groups(
+    module: nn.Module, config: TrainConfig, own_rate: nn.Module | None = None
+) -> list[dict[str, object]]:
+    """Weight decay for convolution weights alone, not for biases and norms.
+
+    The parameters of `own_rate`, a part of `module`, learn at the configuration's `backbone_rate`.
+    """
     groups = []
-    inside = {id(parameter) for parameter in network.backbone.parameters()}
-    for in_backbone, share in ((True, config.backbone_rate), (False, 1.0)):
-        own = [p for p in network.parameters() if (id(p) in inside) == in_backbone]
+    inside = set() if own_rate is None else {id(parameter) for parameter in own_rate.parameters()}
+    for is_inside, share in ((True, config.backbone_rate), (False, 1.0)):
+        own = [p for p in module.parameters() if (id(p) in inside) == is_inside]
         for decays in (True, False):
             chosen = [parameter for parameter in own if (parameter.dim() > 1) == decays]
             decay = config.weight_decay if decays else 0.0
@@ -201,7 +206,7 @@ def _parameter_groups(network: MaskNet, config: TrainConfig) -> list[dict[str, o
     return groups
 
 
-def _resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
+def resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
     """Load the last checkpoint where there is one; the step to go on from."""
     if not path.is_file():
         return 0

@@ -19,6 +19,7 @@ from maskwatch.labels import LABELS
 from maskwatch.training.backbones import backbone_of
 from maskwatch.training.blocks import ConvUnit, ResidualUnit, doubled
 from maskwatch.training.config import NetworkConfig
+from maskwatch.training.refiner import Refiner
 
 LARGEST_LOG_SIZE = 6.0
 """Box sizes are capped at exp(6) ≈ 403 cells."""
@@ -55,7 +56,7 @@ class Head(nn.Module):
 
 
 class MaskNet(nn.Module):
-    """Backbone, top-down neck and one head a level."""
+    """Backbone, top-down neck and one head a level; a second stage beside, which has its own training."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -69,6 +70,7 @@ class MaskNet(nn.Module):
             self.slim_fine = ConvUnit(self.backbone.fine_channels, slim)
             self.slim_coarse = nn.Conv2d(channels, slim, 1)
             self.slim_head = Head(slim, 0)
+        self.refiner = Refiner(config) if config.refiner_blocks else None
 
     def forward(self, x: Tensor) -> Outputs:
         """Outputs for BGR pictures (B, 3, h, w) of any size; cells at the border may be cut off."""

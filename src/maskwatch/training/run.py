@@ -25,7 +25,7 @@ from maskwatch.training.corrections import Corrections, corrected, read_correcti
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet
-from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
+from maskwatch.training.prepare import FaceFinder, FoundFaces, TrainingImage, find_all, prepare
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
@@ -109,20 +109,10 @@ def run(
         DatasetError, TrainingError, ModelError: as their messages say.
     """
     write_whole(paths.config, config.to_json() + "\n")
-    labelled = [image for folder in data for image in read_coco(folder)]
-    images = of_sets(labelled, sets, ", ".join(map(str, data)))
-    training, holdout = split_holdout(images, config.holdout_share)
-    if not training:
-        raise TrainingError(f"{', '.join(map(str, data))}: no pictures to train on; lower holdout_share")
-    found: dict[str, FoundFaces] = {}
-    if landmark_model is not None or paths.found_faces.is_file():
-        finder = FaceFinder(landmark_model) if landmark_model is not None else None
-        found = find_all(training, finder, paths.found_faces)
-    mended: Corrections = {} if corrections is None else read_corrections(corrections)
-    prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
+    prepared, holdout = pictures_for(
+        data, paths, config, sets=sets, landmark_model=landmark_model, corrections=corrections
+    )
     maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
-
-    holdout = judging(holdout, mended, config)
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export_onnx(network, card_of(network, Calibration(), is_taught=teacher is not None), paths.model)
@@ -143,6 +133,34 @@ def run(
     export_calibrated(network, holdout, paths.model, is_taught=teacher is not None)
     Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
     return paths.model
+
+
+def pictures_for(
+    data: Sequence[Path],
+    paths: RunPaths,
+    config: TrainConfig,
+    *,
+    sets: str | None = None,
+    landmark_model: Path | None = None,
+    corrections: Path | None = None,
+) -> tuple[list[TrainingImage], list[LabelledImage]]:
+    """Pictures to train on, ready, and those kept out, as `run` is told to take them.
+
+    Raises:
+        DatasetError, TrainingError, ModelError: as their messages say.
+    """
+    labelled = [image for folder in data for image in read_coco(folder)]
+    images = of_sets(labelled, sets, ", ".join(map(str, data)))
+    training, holdout = split_holdout(images, config.holdout_share)
+    if not training:
+        raise TrainingError(f"{', '.join(map(str, data))}: no pictures to train on; lower holdout_share")
+    found: dict[str, FoundFaces] = {}
+    if landmark_model is not None or paths.found_faces.is_file():
+        finder = FaceFinder(landmark_model) if landmark_model is not None else None
+        found = find_all(training, finder, paths.found_faces)
+    mended: Corrections = {} if corrections is None else read_corrections(corrections)
+    prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
+    return prepared, judging(holdout, mended, config)
 
 
 def split_holdout(

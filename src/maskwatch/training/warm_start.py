@@ -13,10 +13,11 @@ from maskwatch.labels import LABELS
 from maskwatch.training.backbones import MobileNetBackbone
 from maskwatch.training.hdf5 import StoredArrays
 from maskwatch.training.network import MaskNet
+from maskwatch.training.refiner import Refiner
 
 
-def load_mobilenet(network: MaskNet, path: Path) -> int:
-    """Start the backbone of `network` from Keras' MobileNetV2 (`….weights.h5`, ImageNet, Apache-2.0).
+def load_mobilenet(network: MaskNet | Refiner, path: Path) -> int:
+    """Start a backbone or a second stage from Keras' MobileNetV2 (`….weights.h5`, ImageNet, Apache-2.0).
 
     Returns the number of tensors taken over.
 
@@ -28,8 +29,8 @@ def load_mobilenet(network: MaskNet, path: Path) -> int:
         import h5py
     except ImportError as error:
         raise MissingExtraError.for_extra("reading Keras weights", "h5py", "train") from error
-    backbone = network.backbone
-    if not isinstance(backbone, MobileNetBackbone):
+    backbone = network if isinstance(network, Refiner) else network.backbone
+    if not isinstance(backbone, MobileNetBackbone | Refiner):
         raise TrainingError(f"{path}: weights of MobileNetV2, but the network's backbone is another one")
     taken = 0
     counts: dict[str, int] = {}
@@ -48,8 +49,9 @@ def load_mobilenet(network: MaskNet, path: Path) -> int:
                     torch.from_numpy(arrays.read(f"{place}/{i}")) for i in range(len(arrays.names(place)))
                 ]
                 taken += _take_keras(module, stored)
-        with torch.no_grad():
-            backbone.conv.weight.copy_(backbone.conv.weight.flip(1))  # Keras knows RGB, we BGR
+        if isinstance(backbone, MobileNetBackbone):
+            with torch.no_grad():
+                backbone.conv.weight.copy_(backbone.conv.weight.flip(1))  # Keras knows RGB, that one BGR
     except (ModelError, OSError, KeyError, RuntimeError, ValueError, IndexError) as error:
         raise TrainingError(
             f"{path}: no weights of Keras' MobileNetV2 ({error}); pass mobilenet_v2_….weights.h5"

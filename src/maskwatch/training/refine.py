@@ -1,0 +1,156 @@
+r"""Train the second stage of a detector, which stays as it is, and export both as one model.
+
+    python -m maskwatch.training.refine DATA -o runs/refined --recipe configs/small-refined.json \
+        --init checkpoints/maskwatch-small.pt --imagenet MOBILENET --landmark-model LANDMARKS
+
+Interrupted, the same command goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from maskwatch.errors import MaskwatchError, TrainingError
+from maskwatch.files import write_whole
+from maskwatch.training.calibration import Calibration
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import TrainConfig
+from maskwatch.training.crops import CropBatch, CropBatches
+from maskwatch.training.export import export_onnx
+from maskwatch.training.loop import (
+    LOG_EVERY_STEPS,
+    WeightAverage,
+    keep_freed_memory,
+    learning_rate,
+    parameter_groups,
+    resume,
+)
+from maskwatch.training.network import MaskNet
+from maskwatch.training.refiner import Refiner
+from maskwatch.training.run import RunPaths, card_of, export_calibrated, measure, pictures_for, start_from
+from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.warm_start import load_mobilenet
+
+PICTURE_CACHE_BYTES = 5 * 2**30
+
+
+def train_refiner(
+    config: TrainConfig,
+    maker: SampleMaker,
+    folder: Path,
+    network: MaskNet,
+    report: Callable[[str], None] = lambda words: None,
+) -> MaskNet:
+    """Train `network.refiner` on what the rest of `network` finds in samples; give the averaged network.
+
+    Raises:
+        TrainingError: there is no second stage, or the last checkpoint in `folder` does not fit.
+    """
+    if network.refiner is None:
+        raise TrainingError("there is no second stage to train; set network.refiner_blocks in the recipe")
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    refiner = network.refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(network, config.ema_decay)
+    optimizer = torch.optim.AdamW(parameter_groups(refiner, config), config.learning_rate)
+    step = resume(folder / "last.pt", network, average, optimizer)
+
+    def save() -> None:
+        state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
+        Checkpoint(config, step, *state).save(folder / "last.pt")
+
+    batches = CropBatches(maker, config, _first_stage(network, folder), config.seed + step)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=config.workers,
+        prefetch_factor=8 if config.workers else None,
+    )
+    losses, saved = [], time.monotonic()
+    for batch in loader:
+        if step >= config.steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step) * group["share"]
+        losses.append(_step(refiner.train(), optimizer, batch, config))
+        average.update(network, step)
+        step += 1
+        if step % LOG_EVERY_STEPS == 0:
+            report(f"step {step}/{config.steps}: loss {sum(losses) / len(losses):.4f}")
+            losses = []
+        if time.monotonic() - saved > config.checkpoint_every_s:
+            save()
+            saved = time.monotonic()
+    save()
+    return average.network
+
+
+def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, config: TrainConfig) -> float:
+    """Forward, backward and one optimiser step; the loss."""
+    crops = batch.crops.float().contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+        logits = refiner(crops)
+    loss = functional.cross_entropy(logits.float(), batch.target, label_smoothing=config.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(refiner.parameters(), config.gradient_norm)
+    optimizer.step()
+    return float(loss)
+
+
+def _first_stage(network: MaskNet, folder: Path) -> Path:
+    """The detector alone as an ONNX file, which finds what the second stage learns from."""
+    alone = copy.deepcopy(network)
+    alone.refiner = None
+    path = folder / "first-stage.onnx"
+    export_onnx(alone, card_of(alone, Calibration()), path)
+    return path
+
+
+def main() -> None:
+    """Read the command line, train, export and report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maskwatch.training.refine", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("data", type=Path, nargs="+", help="COCO folders")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="run folder")
+    parser.add_argument("--recipe", type=Path, required=True, help="how it is trained, as JSON")
+    parser.add_argument("--init", type=Path, required=True, help="checkpoint of the detector")
+    parser.add_argument("--imagenet", type=Path, help="MobileNetV2's .weights.h5 for the second stage")
+    parser.add_argument("--landmark-model", type=Path, help="YuNet as ONNX; finds where masks are drawn")
+    parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
+    parser.add_argument("--version", default="1", help="the model card's version")
+    given = parser.parse_args()
+    try:
+        config, paths = TrainConfig.from_file(given.recipe), RunPaths(given.output)
+        write_whole(paths.config, config.to_json() + "\n")
+        prepared, holdout = pictures_for(
+            given.data, paths, config, landmark_model=given.landmark_model, corrections=given.corrections
+        )
+        network = MaskNet(config.network)
+        start_from(network, given.init)
+        if given.imagenet is not None and network.refiner is not None:
+            load_mobilenet(network.refiner, given.imagenet)
+        maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
+        trained = train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
+        Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
+        calibration = export_calibrated(trained, holdout, paths.model, version=given.version)
+    except MaskwatchError as error:
+        parser.exit(1, f"error: {error}\n")
+    if holdout:
+        figures = measure(paths.model, holdout)
+        print(f"held out: mAP50 {figures.map_two:.4f}, face AP {figures.face_ap:.4f}; {calibration}")
+    print(f"written: {paths.model}, {paths.small_checkpoint}")
+
+
+if __name__ == "__main__":
+    main()
