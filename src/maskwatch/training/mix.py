@@ -3,7 +3,7 @@
 Networks that were fine-tuned from the same start lie in one basin, and a point between them generalises
 better (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models"). Networks of other
 starts do not mix. One that was trained on with more blocks does: those start as the identity, which the
-networks without them are taken to hold.
+networks without them are taken to hold. A second stage is taken from those that have one.
 
     python -m maskwatch.training.mix DATA -o runs/mix first.pt=0.5 second.pt=0.35 third.pt=0.15
 
@@ -37,7 +37,6 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
     """
     if not shares or min(shares.values()) <= 0:
         raise TrainingError("shares must be above 0; leave out a checkpoint that should not count")
-    total = sum(shares.values())
     loaded = {path: Checkpoint.load(path) for path in shares}
     largest = max(loaded, key=lambda path: len(loaded[path].average))
     whole = loaded[largest].averaged()
@@ -47,17 +46,22 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
         if grown is None:
             raise TrainingError(f"{path}: another layout than {largest}; only equal ones and grown ones mix")
         averages[path] = grown
-    average = {
-        name: sum((one[name] * (shares[path] / total) for path, one in averages.items()), torch.zeros(()))
-        if value.is_floating_point()
-        else value
-        for name, value in whole.state_dict().items()
-    }
+
+    def mean(name: str) -> Tensor:
+        having = {path: one[name] for path, one in averages.items() if name in one}
+        total = sum(shares[path] for path in having)
+        return sum((value * (shares[path] / total) for path, value in having.items()), torch.zeros(()))
+
+    state = whole.state_dict()
+    average = {name: mean(name) if value.is_floating_point() else value for name, value in state.items()}
     return Checkpoint(loaded[largest].config, max(one.step for one in loaded.values()), average)
 
 
 def _grown(average: dict[str, Tensor], whole: MaskNet) -> dict[str, Tensor] | None:
-    """`average` with the blocks that only `whole` has, as identities; None where more than that differs."""
+    """`average` with the blocks that only `whole` has, as identities; None where more than that differs.
+
+    A second stage is left to those that have one.
+    """
     state = whole.state_dict()
     if any(name not in state or state[name].shape != value.shape for name, value in average.items()):
         return None
@@ -66,6 +70,8 @@ def _grown(average: dict[str, Tensor], whole: MaskNet) -> dict[str, Tensor] | No
     ]
     grown = dict(average)
     for name in state.keys() - average.keys():
+        if name.startswith("refiner."):
+            continue
         block = next((block for block in blocks if name.startswith(f"{block}.")), None)
         if block is None:
             return None

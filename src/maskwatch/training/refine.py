@@ -104,7 +104,7 @@ def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, 
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(refiner.parameters(), config.gradient_norm)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def _first_stage(network: MaskNet, folder: Path) -> Path:

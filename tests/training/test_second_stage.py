@@ -1,0 +1,202 @@
+"""The second stage: its crops, what the model makes of both stages, and its training."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from maskwatch import Detector, TrainingError
+from maskwatch.boxes import iou
+from maskwatch.training.calibration import Calibration, logit, sigmoid
+from maskwatch.training.checkpoint import Checkpoint
+from maskwatch.training.config import NetworkConfig, TrainConfig
+from maskwatch.training.crops import CropBatches, Cropper
+from maskwatch.training.export import build
+from maskwatch.training.mix import mix
+from maskwatch.training.network import MaskNet
+from maskwatch.training.refine import train_refiner
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE
+from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.second_stage import LARGE_PX, LEAST_CHANCE, MOST_CHANCE, most_lift
+
+LAYOUT = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, refiner_blocks=5, refiner_features=32)
+
+
+def reference_crop(image, box, side=CROP_SIDE):
+    """One bilinear sample in the middle of each cell of the enlarged box, black outside: (side, side, 3)."""
+    picture, factor = image.astype(np.float64), 1.0
+    if np.sqrt((box[2] - box[0]) * (box[3] - box[1])) >= LARGE_PX:
+        height, width = (4 * (n // 4) for n in image.shape[:2])
+        quarters = picture[:height, :width].reshape(height // 4, 4, width // 4, 4, 3)
+        picture, factor = quarters.mean(axis=(1, 3)), 0.25
+    padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    axes = []
+    for axis in (1, 0):  # y, then x
+        middle, half = (box[axis] + box[axis + 2]) / 2, (box[axis + 2] - box[axis]) / 2 * CROP_SHARE
+        cell = 2 * half / side
+        axes.append((middle - half + (np.arange(side) + 0.5) * cell) * factor - 0.5)
+    y, x = np.meshgrid(*axes, indexing="ij")
+    height, width = picture.shape[:2]
+    inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
+    y, x = np.clip(y, 0, height - 1) + 1, np.clip(x, 0, width - 1) + 1
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    upper = padded[top, left] * (1 - right) + padded[top, left + 1] * right
+    lower = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
+    return (upper * (1 - down) + lower * down) * inside[..., None]
+
+
+@pytest.mark.parametrize(
+    "box", [[180, 60, 268, 176], [3, 400, 33, 440], [-20, -30, 60, 70], [100, 100, 420, 460]]
+)
+def test_crops_hold_the_face_and_what_is_around_it(astronaut, box):
+    """Of small and large faces, and across the border."""
+    cut = Cropper().cut(astronaut, np.array([[10, 10, 30, 30], box, [0, 0, 300, 300]], np.float32))
+    assert cut.shape == (3, 3, CROP_SIDE, CROP_SIDE)
+    expected = reference_crop(astronaut, np.array(box, np.float64))
+    np.testing.assert_allclose(cut[1].transpose(1, 2, 0), expected, atol=0.6)
+
+
+@pytest.fixture(scope="module")
+def two_stages(astronaut):
+    """A network with random weights whose second stage is of many minds about parts of the astronaut."""
+    torch.manual_seed(3)
+    network = MaskNet(LAYOUT).eval()
+    for head in (*network.heads, network.slim_head):
+        head.box.depthwise.bias.data[4:].fill_(0.5)
+        head.label.depthwise.bias.data.fill_(0.5)
+    corner = np.random.default_rng(0).uniform(0, 400, (64, 2)).astype(np.float32)
+    crops = torch.from_numpy(Cropper().cut(astronaut, np.concatenate([corner, corner + 60], axis=1))).float()
+    refiner = network.refiner
+    with torch.no_grad():
+        for _ in range(30):
+            refiner.train()(crops)
+        refiner.eval()
+        refiner.classes.bias.zero_()
+        refiner.classes.weight.div_(refiner(crops).std(dim=0)[:, None] / 3)
+        refiner.classes.bias.sub_(refiner(crops).mean(dim=0))
+    return network
+
+
+def run_graph(network, images, score_threshold):
+    session = onnxruntime.InferenceSession(build(network, Calibration()).SerializeToString())
+    limits = np.array([score_threshold], np.float32), np.array([0.2], np.float32), np.array([30])
+    names = ("images", "score_threshold", "iou_threshold", "max_detections")
+    return session.run(None, dict(zip(names, (images, *limits), strict=True)))
+
+
+def test_the_model_sums_the_log_odds_of_both_stages(two_stages, astronaut):
+    """As PyTorch does on crops cut by hand; each picture of a batch gets its own crops."""
+    images = np.stack([astronaut, astronaut[::-1]])
+    alone = MaskNet(dataclasses.replace(LAYOUT, refiner_blocks=0)).eval()
+    alone.load_state_dict({k: v for k, v in two_stages.state_dict().items() if not k.startswith("refiner.")})
+    weight, threshold = LAYOUT.refiner_weight, 0.7
+    lowest = float(sigmoid(logit(np.array(threshold)) - most_lift(weight)))
+    picture, xyxy, scores = run_graph(alone, images, lowest)
+    crops = np.stack([reference_crop(images[p], box) for p, box in zip(picture, xyxy, strict=True)])
+    with torch.no_grad():
+        chances = two_stages.refiner(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float()).softmax(dim=1)
+    own = chances[:, :NO_FACE].numpy().astype(np.float64).clip(LEAST_CHANCE, MOST_CHANCE)
+    expected = sigmoid(logit(scores) + weight * logit(own))
+    kept = expected.max(axis=1) > threshold
+    assert 3 < kept.sum() < len(kept) - 3
+
+    found_picture, found_xyxy, found_scores = run_graph(two_stages, images, threshold)
+    assert len(found_picture) == kept.sum()
+    for number in (0, 1):
+        rows, wanted = np.flatnonzero(found_picture == number), np.flatnonzero(kept & (picture == number))
+        pairs = iou(found_xyxy[rows], xyxy[wanted]).argmax(axis=0)
+        np.testing.assert_allclose(found_xyxy[rows][pairs], xyxy[wanted], atol=0.02)
+        np.testing.assert_allclose(found_scores[rows][pairs], expected[wanted], atol=5e-3)
+
+
+def test_a_picture_without_faces_is_no_trouble(two_stages):
+    assert [len(x) for x in run_graph(two_stages, np.zeros((2, 64, 96, 3), np.uint8), 0.999)] == [0, 0, 0]
+
+
+@pytest.fixture
+def refiner_config(tiny_config):
+    network = dataclasses.replace(tiny_config.network, refiner_blocks=4, refiner_features=16)
+    return dataclasses.replace(
+        tiny_config, network=network, steps=3, crops_per_step=8, checkpoint_every_s=0.0, warmup_steps=1
+    )
+
+
+def maker(images, config):
+    return SampleMaker(images, config, PictureCache(2**28))
+
+
+def test_crops_are_of_faces_with_their_labels_and_of_other_things(training_images, refiner_config):
+    """The packaged model finds the astronaut's faces; what it takes for some elsewhere is `NO_FACE`."""
+    augment = dataclasses.replace(refiner_config.augment, drawn_mask_share=0.0, masked_crowd_share=0.0)
+    config = dataclasses.replace(refiner_config, augment=augment, sides=(256,), side_shares=(1,))
+    batches = iter(CropBatches(maker(training_images, config), config, "small", seed=1))
+    drawn = [next(batches) for _ in range(12)]
+    target = torch.cat([batch.target for batch in drawn])
+    assert all(batch.crops.shape == (8, 3, CROP_SIDE, CROP_SIDE) for batch in drawn)
+    assert set(target.tolist()) == {0, 1, 2, NO_FACE}
+    again = next(iter(CropBatches(maker(training_images, config), config, "small", seed=1)))
+    assert torch.equal(again.crops, drawn[0].crops)
+
+
+def test_training_changes_the_second_stage_alone(training_images, refiner_config, tmp_path):
+    torch.manual_seed(0)
+    network = MaskNet(refiner_config.network)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trained = train_refiner(refiner_config, maker(training_images, refiner_config), tmp_path, network)
+    for name, value in trained.state_dict().items():
+        changed = not torch.equal(value, before[name])
+        if value.is_floating_point():
+            assert changed == name.startswith("refiner."), name
+    assert Checkpoint.load(tmp_path / "last.pt").step == 3
+
+
+def test_training_goes_on_where_it_stopped(training_images, refiner_config, tmp_path):
+    for steps in (2, 4):
+        config = dataclasses.replace(refiner_config, steps=steps)
+        train_refiner(config, maker(training_images, config), tmp_path, MaskNet(config.network))
+    assert Checkpoint.load(tmp_path / "last.pt").optimizer["state"][0]["step"] == 4
+
+
+def test_a_detector_of_one_stage_has_nothing_to_refine(training_images, tiny_config, tmp_path):
+    with pytest.raises(TrainingError, match=r"set network\.refiner_blocks"):
+        train_refiner(
+            tiny_config, maker(training_images, tiny_config), tmp_path, MaskNet(tiny_config.network)
+        )
+
+
+def test_a_mix_keeps_the_second_stage_of_those_that_have_one(tmp_path, two_stages):
+    """One detector has two stages, the other one: the mean of the first stages, and the second as it is."""
+    alone = MaskNet(dataclasses.replace(LAYOUT, refiner_blocks=0)).eval()
+    for name, network in (("two", two_stages), ("one", alone)):
+        Checkpoint(TrainConfig(network=network.config), 1, network.state_dict()).save(tmp_path / f"{name}.pt")
+    refined = mix({tmp_path / "one.pt": 1.0, tmp_path / "two.pt": 1.0})
+    assert refined.config.network == LAYOUT
+    for name, value in two_stages.refiner.state_dict().items():
+        torch.testing.assert_close(refined.average[f"refiner.{name}"], value)
+
+
+def test_the_command_refines_a_detector(coco_folder, refiner_config, tmp_path):
+    (tmp_path / "recipe.json").write_text(refiner_config.to_json())
+    first = dataclasses.replace(refiner_config.network, refiner_blocks=0)
+    config = dataclasses.replace(refiner_config, network=first)
+    Checkpoint(config, 5, MaskNet(first).state_dict()).save(tmp_path / "first.pt")
+    command = [sys.executable, "-m", "maskwatch.training.refine", coco_folder, "-o", tmp_path / "out"]
+    command += ["--recipe", tmp_path / "recipe.json", "--version", "7"]
+    init = ["--init", tmp_path / "first.pt"]
+    done = subprocess.run([*command, *init], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    card = Detector(tmp_path / "out" / "model.onnx").card
+    assert card.version == "7"
+    assert card.parameters == MaskNet(refiner_config.network).parameter_count()
+    missing = ["--init", tmp_path / "missing.pt"]
+    done = subprocess.run([*command, *missing], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
