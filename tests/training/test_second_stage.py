@@ -21,10 +21,12 @@ from maskwatch.training.export import build
 from maskwatch.training.mix import mix
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refine import train_refiner
-from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE, moved
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.second_stage import LARGE_PX, LEAST_CHANCE, MOST_CHANCE, most_lift
+from tests.training.reference import reference_suppression
 
+OVERLAP = 0.2
 LAYOUT = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, refiner_blocks=5, refiner_features=32)
 
 
@@ -79,14 +81,16 @@ def two_stages(astronaut):
             refiner.train()(crops)
         refiner.eval()
         refiner.classes.bias.zero_()
-        refiner.classes.weight.div_(refiner(crops).std(dim=0)[:, None] / 3)
-        refiner.classes.bias.sub_(refiner(crops).mean(dim=0))
+        refiner.classes.weight.div_(refiner(crops).classes.std(dim=0)[:, None] / 3)
+        refiner.classes.bias.sub_(refiner(crops).classes.mean(dim=0))
+        refiner.box.weight.normal_(0, 1).div_(refiner(crops).change.std(dim=0)[:, None] / 0.2)
+        refiner.box.bias.sub_(refiner(crops).change.mean(dim=0))
     return network
 
 
 def run_graph(network, images, score_threshold):
     session = onnxruntime.InferenceSession(build(network, Calibration()).SerializeToString())
-    limits = np.array([score_threshold], np.float32), np.array([0.2], np.float32), np.array([30])
+    limits = np.array([score_threshold], np.float32), np.array([OVERLAP], np.float32), np.array([30])
     names = ("images", "score_threshold", "iou_threshold", "max_detections")
     return session.run(None, dict(zip(names, (images, *limits), strict=True)))
 
@@ -101,18 +105,25 @@ def test_the_model_sums_the_log_odds_of_both_stages(two_stages, astronaut):
     picture, xyxy, scores = run_graph(alone, images, lowest)
     crops = np.stack([reference_crop(images[p], box) for p, box in zip(picture, xyxy, strict=True)])
     with torch.no_grad():
-        chances = two_stages.refiner(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float()).softmax(dim=1)
-    own = chances[:, :NO_FACE].numpy().astype(np.float64).clip(LEAST_CHANCE, MOST_CHANCE)
+        judged = two_stages.refiner(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float())
+    own = (
+        judged.classes.softmax(dim=1)[:, :NO_FACE].numpy().astype(np.float64).clip(LEAST_CHANCE, MOST_CHANCE)
+    )
     expected = sigmoid(logit(scores) + weight * logit(own))
-    kept = expected.max(axis=1) > threshold
-    assert 3 < kept.sum() < len(kept) - 3
+    sides, middle = xyxy[:, 2:] - xyxy[:, :2], (xyxy[:, 2:] + xyxy[:, :2]) / 2
+    xyxy = moved(judged.change).numpy() * np.tile(sides, 2) + np.tile(middle, 2)
+    kept = np.zeros(len(xyxy), bool)
+    for number in (0, 1):
+        rows = np.flatnonzero(picture == number)
+        kept[rows[reference_suppression(xyxy[rows], expected[rows], threshold, OVERLAP)]] = True
+    assert 3 < kept.sum() < (expected.max(axis=1) > threshold).sum() < len(kept) - 3
 
     found_picture, found_xyxy, found_scores = run_graph(two_stages, images, threshold)
     assert len(found_picture) == kept.sum()
     for number in (0, 1):
         rows, wanted = np.flatnonzero(found_picture == number), np.flatnonzero(kept & (picture == number))
         pairs = iou(found_xyxy[rows], xyxy[wanted]).argmax(axis=0)
-        np.testing.assert_allclose(found_xyxy[rows][pairs], xyxy[wanted], atol=0.02)
+        np.testing.assert_allclose(found_xyxy[rows][pairs], xyxy[wanted], atol=0.1)
         np.testing.assert_allclose(found_scores[rows][pairs], expected[wanted], atol=5e-3)
 
 

@@ -27,8 +27,8 @@ from maskwatch.training.second_stage import Planes, crop
 FloatArray = npt.NDArray[np.float32]
 LEAST_PX = 5.0
 """Smaller finds teach nothing."""
-SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
-"""A find is of a labelled face from the first on, and no face below the second."""
+SAME_FACE_IOU, NO_FACE_IOU = 0.4, 0.3
+"""A find is of a labelled face, whose box it is to take, from the first on; no face below the second."""
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, threads=1)
 _MOST_FACES, _LEAST_OTHERS = 12, 3
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
@@ -74,10 +74,17 @@ class Cropper:
 
 @dataclass(frozen=True)
 class CropBatch:
-    """Crops (n, 3, side, side) uint8 RGB and their classes (n,) int64: a label, or `NO_FACE`."""
+    """What n crops show.
+
+    Attributes:
+        crops: (n, 3, side, side) uint8 RGB.
+        target: (n,) int64 classes: a label, or `NO_FACE`.
+        box: (n, 4) float32, the labelled box as `refiner.moved` gives it; of `NO_FACE` it means nothing.
+    """
 
     crops: torch.Tensor
     target: torch.Tensor
+    box: torch.Tensor
 
 
 class CropBatches(IterableDataset[CropBatch]):
@@ -98,51 +105,53 @@ class CropBatches(IterableDataset[CropBatch]):
         shares = np.array(self._config.side_shares) / sum(self._config.side_shares)
         count = self._config.crops_per_step
         crops = np.zeros((0, 3, CROP_SIDE, CROP_SIDE), np.uint8)
-        targets = np.zeros(0, np.int64)
+        pool = crops, np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
         while True:
-            parts, added = [crops], [targets]
-            while sum(map(len, added)) < count * _POOLED_BATCHES:
+            parts = [pool]
+            while sum(len(part[0]) for part in parts) < count * _POOLED_BATCHES:
                 sample = self._maker.make(int(rng.choice(self._config.sides, p=shares)), rng)
-                xyxy, target = _candidates(sample, detector, rng)
+                xyxy, target, box = _candidates(sample, detector, rng)
                 if len(xyxy):
-                    parts.append(cropper.cut(sample.image, xyxy))
-                    added.append(target)
-            crops, targets = np.concatenate(parts), np.concatenate(added)
-            order = rng.permutation(len(crops))
+                    parts.append((cropper.cut(sample.image, xyxy), target, box))
+            joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+            order = rng.permutation(len(joined[0]))
             for chosen in order[: count * _DRAWN_BATCHES].reshape(_DRAWN_BATCHES, count):
-                yield CropBatch(torch.from_numpy(crops[chosen]), torch.from_numpy(targets[chosen]))
+                yield CropBatch(*(torch.from_numpy(array[chosen]) for array in joined))
             rest = order[count * _DRAWN_BATCHES :]
-            crops, targets = crops[rest], targets[rest]
+            pool = joined[0][rest], joined[1][rest], joined[2][rest]
 
 
 def _candidates(
     sample: Sample, detector: Detector, rng: np.random.Generator
-) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Some of the detector's finds and of the labelled faces, shifted a little: boxes (n, 4), classes (n,).
+) -> tuple[FloatArray, npt.NDArray[np.int64], FloatArray]:
+    """Some of the detector's finds and of the labelled faces, shifted: boxes, classes and labelled boxes.
 
-    What overlaps a face by half and less, or one that is ignored, is neither face nor none.
+    What overlaps a face a little, or one that is ignored, is neither face nor none.
     """
     faces = sample.xyxy[~sample.ignore]
     wh = faces[:, 2:] - faces[:, :2]
-    centre = (faces[:, :2] + faces[:, 2:]) / 2 + rng.normal(0, 0.06, wh.shape) * wh
-    half = wh / 2 * np.exp(rng.normal(0, 0.1, wh.shape))
+    centre = (faces[:, :2] + faces[:, 2:]) / 2 + rng.normal(0, 0.09, wh.shape) * wh
+    half = wh / 2 * np.exp(rng.normal(0, 0.15, wh.shape))
     shifted = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
     xyxy = np.concatenate([detector.detect(sample.image).xyxy, shifted])
     xyxy = xyxy[boxes.size(xyxy) >= LEAST_PX]
-    target = _classes(xyxy, sample)
+    target, face = _classes(xyxy, sample)
     right = rng.permutation(np.flatnonzero((target >= 0) & (target != NO_FACE)))[:_MOST_FACES]
     others = rng.permutation(np.flatnonzero(target == NO_FACE))[: max(_LEAST_OTHERS, len(right) // 2)]
     chosen = np.concatenate([right, others])
-    return xyxy[chosen], target[chosen]
+    xyxy, target, face = xyxy[chosen], target[chosen], face[chosen]
+    middle = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    box = (face - np.tile(middle, 2)) / np.tile(xyxy[:, 2:] - xyxy[:, :2], 2)
+    return xyxy, target, box.astype(np.float32)
 
 
-def _classes(xyxy: FloatArray, sample: Sample) -> npt.NDArray[np.int64]:
-    """The label of the face that each box is of, `NO_FACE`, or −1 where it is neither."""
+def _classes(xyxy: FloatArray, sample: Sample) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Of each box the label of its face, `NO_FACE`, or −1 where it is neither; and the labelled box."""
     if not len(sample.label):
-        return np.full(len(xyxy), NO_FACE, np.int64)
+        return np.full(len(xyxy), NO_FACE, np.int64), xyxy
     overlap = boxes.iou(xyxy, sample.xyxy)
     nearest, best = overlap.argmax(axis=1), overlap.max(axis=1)
     label = np.where(sample.ignore[nearest], -1, sample.label[nearest])
     unclear = boxes.covered(xyxy, sample.xyxy[sample.ignore]).max(axis=1, initial=0) > NO_FACE_IOU
     other = np.where((best < NO_FACE_IOU) & ~unclear, NO_FACE, -1)
-    return np.where(best >= SAME_FACE_IOU, label, other).astype(np.int64)
+    return np.where(best >= SAME_FACE_IOU, label, other).astype(np.int64), sample.xyxy[nearest]

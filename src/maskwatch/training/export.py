@@ -73,9 +73,10 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     found = _suppress(graph, boxes, scores, picture, threshold)
     if refiner is not None:
         found = refine(graph, Planes(planes, quarter), found, refiner, network.config.refiner_weight)
+        column = graph.op("Unsqueeze", found.picture, graph.constant([1]))
+        threshold = _raw_threshold(graph, calibration)
+        found = _suppress(graph, found.xyxy, found.scores, column, threshold)  # boxes may have met
     found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
-    if refiner is not None:
-        found = _above(graph, found, "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(
@@ -245,14 +246,6 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, thresh
     return Found(number, *(graph.op("Gather", x, row, axis=0) for x in (boxes, scores)))
 
 
-def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
-    """The faces whose best score is above the threshold."""
-    best = graph.op("Max", *_columns(graph, found.scores, len(LABELS)))
-    above = graph.op("Squeeze", graph.op("Greater", best, threshold), graph.constant([1]))
-    rows = graph.op("Squeeze", graph.op("NonZero", above), graph.constant([0]))
-    return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
-
-
 def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
     """The columns (k, 1) of (k, count): what is taken over them works for k = 0 on a graphics card, too.
 
@@ -261,7 +254,7 @@ def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
     return [graph.slice(x, [column], [column + 1], [1]) for column in range(count)]
 
 
-def _raw_threshold(graph: GraphBuilder, calibration: Calibration, lift: float) -> str:
+def _raw_threshold(graph: GraphBuilder, calibration: Calibration, lift: float = 0.0) -> str:
     """The score threshold as the detector means it: before calibration and a second stage's `lift`."""
     shift = -calibration.shift / calibration.scale - lift
     return _platt(graph, "score_threshold", 1 / calibration.scale, shift)

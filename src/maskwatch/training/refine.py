@@ -34,8 +34,9 @@ from maskwatch.training.loop import (
     parameter_groups,
     resume,
 )
+from maskwatch.training.losses import eiou
 from maskwatch.training.network import MaskNet
-from maskwatch.training.refiner import Refiner
+from maskwatch.training.refiner import NO_FACE, Refiner, moved
 from maskwatch.training.run import RunPaths, card_of, export_calibrated, measure, pictures_for, start_from
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet
@@ -98,8 +99,13 @@ def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, 
     """Forward, backward and one optimiser step; the loss."""
     crops = batch.crops.float().contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-        logits = refiner(crops)
-    loss = functional.cross_entropy(logits.float(), batch.target, label_smoothing=config.label_smoothing)
+        judged = refiner(crops)
+    loss = functional.cross_entropy(
+        judged.classes.float(), batch.target, label_smoothing=config.label_smoothing
+    )
+    faces = batch.target != NO_FACE
+    _, distance = eiou(moved(judged.change.float()[faces]), batch.box[faces])
+    loss = loss + config.box_loss_weight * distance.sum() / len(faces)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(refiner.parameters(), config.gradient_norm)

@@ -7,13 +7,16 @@ quarter of its sides, in which they are smooth. So they cost less than the refin
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from maskwatch.training.graph import GraphBuilder
 from maskwatch.training.layers import add_module, folded
-from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE, Refiner
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, MOST_GROWTH, NO_FACE, Refiner
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGE_PX = 128.0
 """Faces from this size on are cut from the quarter-size picture; of `CROP_SHARE`, they fill a crop there."""
@@ -42,23 +45,35 @@ def most_lift(weight: float) -> float:
 
 
 def refine(graph: GraphBuilder, planes: Planes, found: Found, refiner: Refiner, weight: float) -> Found:
-    """The faces with scores that count both stages: their log-odds, the refiner's times `weight`, are summed.
+    """The faces where the refiner sees them, with scores that count both stages, in another order.
 
-    They come in another order.
+    The log-odds of both, the refiner's times `weight`, are summed. One more is among them, whose
+    scores are next to nothing.
     """
+    found = _never_none(graph, found)
     order, crops = crop(graph, planes, found.picture, found.xyxy)
     picture, xyxy, scores = (graph.op("Gather", x, order, axis=0) for x in found)
-    chances = graph.op("Softmax", _logits(graph, crops, refiner), axis=1)
+    classes, change = _judge(graph, crops, refiner)
+    chances = graph.op("Softmax", classes, axis=1)
     low, high = (graph.constant(value, np.float32) for value in (LEAST_CHANCE, MOST_CHANCE))
     own = graph.op("Clip", graph.slice(chances, [0], [NO_FACE], [1]), low, high)
     weighted = graph.op("Mul", graph.log_odds(own), graph.constant(weight, np.float32))
-    return Found(picture, xyxy, graph.op("Sigmoid", graph.op("Add", graph.log_odds(scores), weighted)))
+    summed = graph.op("Sigmoid", graph.op("Add", graph.log_odds(scores), weighted))
+    return Found(picture, _moved(graph, xyxy, change), summed)
+
+
+def _never_none(graph: GraphBuilder, found: Found) -> Found:
+    """The faces and one that is none: onnxruntime's WebGPU convolves no empty batch of crops."""
+    picture = graph.constant([0])
+    xyxy = graph.constant([[0, 0, 8, 8]], np.float32)
+    scores = graph.constant([[1e-30] * NO_FACE], np.float32)
+    pairs = zip(found, (picture, xyxy, scores), strict=True)
+    return Found(*(graph.op("Concat", *pair, axis=0) for pair in pairs))
 
 
 def crop(graph: GraphBuilder, planes: Planes, picture: str, xyxy: str) -> tuple[str, str]:
     """Crops (n, 3, `CROP_SIDE`, `CROP_SIDE`) of the boxes, and which box each is of (n,)."""
-    first, last = graph.slice(xyxy, [0], [2], [1]), graph.slice(xyxy, [2], [4], [1])
-    wh = graph.op("Sub", last, first)
+    first, last, wh = _corners(graph, xyxy)
     width, height = graph.slice(wh, [0], [1], [1]), graph.slice(wh, [1], [2], [1])
     area = graph.op("Squeeze", graph.op("Mul", width, height), graph.constant([1]))
     large = graph.op("GreaterOrEqual", area, graph.constant(LARGE_PX**2, np.float32))
@@ -84,7 +99,25 @@ def crop(graph: GraphBuilder, planes: Planes, picture: str, xyxy: str) -> tuple[
     return graph.op("Concat", *orders, axis=0), graph.op("Concat", *parts, axis=0)
 
 
-def _logits(graph: GraphBuilder, crops: str, refiner: Refiner) -> str:
+def _corners(graph: GraphBuilder, xyxy: str) -> tuple[str, str, str]:
+    """First and last corners (n, 2) of boxes (n, 4), and their sides (n, 2)."""
+    first, last = graph.slice(xyxy, [0], [2], [1]), graph.slice(xyxy, [2], [4], [1])
+    return first, last, graph.op("Sub", last, first)
+
+
+def _moved(graph: GraphBuilder, xyxy: str, change: str) -> str:
+    """`refiner.moved`, in px."""
+    first, _, wh = _corners(graph, xyxy)
+    half = graph.constant(0.5, np.float32)
+    shift = graph.op("Add", graph.slice(change, [0], [2], [1]), half)
+    middle = graph.op("Add", first, graph.op("Mul", shift, wh))
+    least, most = (graph.constant(value, np.float32) for value in (-MOST_GROWTH, MOST_GROWTH))
+    growth = graph.op("Exp", graph.op("Clip", graph.slice(change, [2], [4], [1]), least, most))
+    reach = graph.op("Mul", graph.op("Mul", growth, half), wh)
+    return graph.op("Concat", graph.op("Sub", middle, reach), graph.op("Add", middle, reach), axis=1)
+
+
+def _judge(graph: GraphBuilder, crops: str, refiner: Refiner) -> tuple[str, str]:
     """`Refiner.forward`."""
     scaled = graph.op("Mul", crops, graph.constant(1 / 127.5, np.float32))
     x = graph.op("Sub", scaled, graph.constant(1, np.float32))
@@ -92,7 +125,10 @@ def _logits(graph: GraphBuilder, crops: str, refiner: Refiner) -> str:
     x = add_module(graph, x, refiner.stages)
     x = graph.conv(x, folded(refiner.last, refiner.last_norm), activation="Relu")
     means = graph.op("Flatten", graph.op("GlobalAveragePool", x))
-    weight, bias = (v.detach().numpy() for v in (refiner.classes.weight, refiner.classes.bias))
-    return graph.op(
-        "Gemm", means, graph.constant(weight, np.float32), graph.constant(bias, np.float32), transB=1
-    )
+    return _linear(graph, means, refiner.classes), _linear(graph, graph.op("Flatten", x), refiner.box)
+
+
+def _linear(graph: GraphBuilder, x: str, layer: nn.Linear) -> str:
+    """A dense layer."""
+    weight, bias = (graph.constant(v.detach().numpy(), np.float32) for v in (layer.weight, layer.bias))
+    return graph.op("Gemm", x, weight, bias, transB=1)
