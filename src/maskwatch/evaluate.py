@@ -163,18 +163,20 @@ class Outcomes:
         label: (d,) the label given.
         label_scores: (d, 3).
         true_label: (d,) the label of the true face it takes, whatever label was given; −1 for none.
+        rows: for each picture the rows of its detections, in the order in which they stand here.
         truths: number of true faces.
     """
 
     label: npt.NDArray[np.int8]
     label_scores: npt.NDArray[np.float32]
     true_label: npt.NDArray[np.int8]
+    rows: Sequence[npt.NDArray[np.intp]]
     truths: int
 
 
 def outcomes(truths: Sequence[LabelledImage], found: Sequence[Detections], *, iou: float = 0.5) -> Outcomes:
     """Match every detection with a true face whatever its label, as `Report.face_ap` does."""
-    labels, scores, true_labels, count = [], [], [], 0
+    labels, scores, true_labels, rows, count = [], [], [], [], 0
     for truth, one in zip(truths, found, strict=True):
         case = _Case.of(truth, one, range(len(LABELS)))
         taken = case.match(iou)
@@ -186,8 +188,9 @@ def outcomes(truths: Sequence[LabelledImage], found: Sequence[Detections], *, io
         labels.append(one.label[case.rows][counted])
         scores.append(one.label_scores[case.rows][counted])
         true_labels.append(true_label[counted])
+        rows.append(case.rows[counted])
         count += int((~truth.ignore).sum())
-    return Outcomes(np.concatenate(labels), np.concatenate(scores), np.concatenate(true_labels), count)
+    return Outcomes(np.concatenate(labels), np.concatenate(scores), np.concatenate(true_labels), rows, count)
 
 
 def average_precision(

@@ -43,6 +43,27 @@ def test_the_map_that_made_the_outcomes_is_found():
     assert fitted.detections == 4000
 
 
+def test_the_second_stage_counts_for_as_much_as_it_knows():
+    """Half of the faces are judged twice: there the outcome follows the second chance, else the score."""
+    truths, found = pictures(3000, scale=1.5, shift=0.2)
+    rng = np.random.default_rng(1)
+    chances = []
+    for number, (truth, one) in enumerate(zip(truths, found, strict=True)):
+        chance = np.full((1, 3), np.nan)
+        if number % 2:
+            chance[:] = 0.01
+            chance[0, 0] = rng.uniform(0.05, 0.95)
+            hit = rng.random() < sigmoid(1.2 * logit(chance[0, :1]) + 0.3 * logit(one.score) - 0.5)[0]
+            found[number] = replace(one, xyxy=truth.faces.xyxy if hit else truth.faces.xyxy + 45)
+        chances.append(chance)
+    fitted = calibrate(truths, found, chances)
+    assert fitted.scale == pytest.approx(1.5, abs=0.2)
+    assert fitted.shift == pytest.approx(0.2, abs=0.2)
+    assert fitted.second.detector == pytest.approx(0.3, abs=0.15)
+    assert fitted.second.refiner == pytest.approx(1.2, abs=0.2)
+    assert fitted.second.shift == pytest.approx(-0.5, abs=0.2)
+
+
 def test_labels_that_are_often_wrong_become_uncertain():
     fitted = calibrate(*pictures(3000, scale=2.0, shift=2.0, wrong_label=0.5), target_error=0.01)
     # sure labels have a share above 0.95, the doubtful ones far less

@@ -19,7 +19,6 @@ from maskwatch.training.network import MaskNet, decode, priors
 from maskwatch.training.plot import plot_run
 from maskwatch.training.run import RunPaths, card_of, network_of, run, split_holdout, start_from
 from maskwatch.training.samples import PictureCache, SampleMaker
-from tests.training.reference import reference_suppression
 
 
 def maker(images, config):
@@ -167,6 +166,17 @@ def test_wrong_options_are_named(values, words, tmp_path):
     path.write_text(json.dumps(values))
     with pytest.raises(OptionError, match=words):
         TrainConfig.from_file(path)
+
+
+def reference_suppression(xyxy, scores, score_threshold, iou_threshold):
+    """Greedy non-maximum suppression of one picture, label-blind: kept rows, best first."""
+    best = scores.max(axis=1)
+    order = [row for row in np.argsort(-best, kind="stable") if best[row] > score_threshold]
+    kept: list[int] = []
+    for row in order:
+        if all(iou(xyxy[row : row + 1], xyxy[k : k + 1])[0, 0] <= iou_threshold for k in kept):
+            kept.append(row)
+    return kept
 
 
 def look(network, bgr):

@@ -2,13 +2,14 @@
 
 A score is to be the share of such detections that are right (Guo et al. 2017). Platt's map
 (Platt 1999), score → σ(scale · logit(score) + shift), is fitted to the held-out detections; as it
-rises, it changes no ranking. The thresholds of the model card are taken from the same pictures.
+rises, it changes no ranking. Small faces that a second stage has judged have a map of both scores
+instead, fitted in the same way. The thresholds of the model card are taken from the same pictures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,29 @@ LEAST_SCORE = 1e-4
 LEAST_CERTAINTY = 0.6
 """A label with less than this share of the label scores is never sure, however few were wrong."""
 _NEWTON_ROUNDS = 50
+_SECOND_ROUNDS = 4
+_LEAST_WEIGHT = 0.05
 _F1_SPARE = 0.01
 _PRIOR_WEIGHT = 4.0
 """How many made-up detections hold the map to the identity where there are few real ones."""
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """How the log-odds of both stages make up a small face's calibrated score; the defaults are a guess.
+
+    Attributes:
+        detector, refiner: weights of the detector's score and of the second stage's chance.
+        shift: what is added.
+    """
+
+    detector: float = 1.0
+    refiner: float = 0.5
+    shift: float = 0.0
+
+    def apply(self, score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating]) -> FloatArray:
+        """Calibrated scores of the detector's and the second stage's chances, of the same shape."""
+        return sigmoid(self.detector * logit(score) + self.refiner * logit(chance) + self.shift)
 
 
 @dataclass(frozen=True)
@@ -34,6 +55,7 @@ class Calibration:
 
     Attributes:
         scale, shift: of the map; `scale` is above 0.
+        second: what takes the map's place for faces that a second stage has judged.
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
         target_error: share of wrong labels that the certainty threshold lets through: what was asked for,
@@ -43,6 +65,7 @@ class Calibration:
 
     scale: float = 1.0
     shift: float = 0.0
+    second: SecondOpinion = SecondOpinion()
     score_threshold: float = 0.4
     certainty_threshold: float = 0.6
     target_error: float = 0.0
@@ -65,9 +88,15 @@ def sigmoid(x: FloatArray) -> FloatArray:
 
 
 def calibrate(
-    truths: Sequence[LabelledImage], found: Sequence[Detections], *, target_error: float = 0.02
+    truths: Sequence[LabelledImage],
+    found: Sequence[Detections],
+    chances: Sequence[npt.NDArray[np.floating]] | None = None,
+    *,
+    target_error: float = 0.02,
 ) -> Calibration:
     """Fit to uncalibrated detections `found`, down to a low score, of held-out pictures.
+
+    `chances` (n, 3) are the second stage's for the n faces of each picture, NaN where it has not looked.
 
     The score threshold is the lowest of those with nearly the best F1, as a face that is missed costs
     more than one too many; the certainty threshold the lowest at which at most `target_error` of the labels
@@ -75,19 +104,25 @@ def calibrate(
     from, and the default is given.
     """
     seen = outcomes(truths, found)
-    score, right = seen.label_scores.max(axis=1, initial=0), seen.label == seen.true_label
-    if right.all() or not right.any():
+    if not _has_both(seen.label == seen.true_label):
         return Calibration()
-    scale, shift = _platt(logit(score), right)
-    fitted = Calibration(scale, shift)
-    threshold = _good_f1(fitted.apply(score), right, seen.truths)
-    on_faces = (fitted.apply(score) >= threshold) & (seen.true_label >= 0)
-    calibrated = fitted.apply(seen.label_scores[on_faces])
-    share = calibrated.max(axis=1, initial=0) / calibrated.sum(axis=1)
+    second = np.full(seen.label_scores.shape, np.nan)
+    if chances is not None:
+        second = np.concatenate([chance[rows] for chance, rows in zip(chances, seen.rows, strict=True)])
+    twice = np.isfinite(second).all(axis=1)
+    scale, shift = _platt(seen.label_scores[~twice].max(axis=1), (seen.label == seen.true_label)[~twice])
+    opinion = _second(seen.label_scores[twice], second[twice], seen.true_label[twice])
+    fitted = Calibration(scale, shift, opinion)
+
+    calibrated = fitted.apply(seen.label_scores)
+    calibrated[twice] = opinion.apply(seen.label_scores[twice], second[twice])
+    score, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == seen.true_label
+    threshold = _good_f1(score, right, seen.truths)
+    on_faces = (score >= threshold) & (seen.true_label >= 0)
+    share = score[on_faces] / calibrated[on_faces].sum(axis=1)
     certainty, error = _certainty(share, right[on_faces], target_error)
-    return Calibration(
-        scale=scale,
-        shift=shift,
+    return replace(
+        fitted,
         score_threshold=threshold,
         certainty_threshold=certainty,
         target_error=max(target_error, round(error, 3)),
@@ -95,20 +130,47 @@ def calibrate(
     )
 
 
-def _platt(x: FloatArray, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Scale and shift of the likeliest map, by Newton's method; a weak prior holds them near 1 and 0."""
-    design = np.stack([x, np.ones_like(x)], axis=1)
-    weights = np.array([1.0, 0.0])
-    start = weights.copy()
+def _has_both(right: npt.NDArray[np.bool_]) -> bool:
+    return bool(right.any() and not right.all())
+
+
+def _platt(score: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Scale and shift of the likeliest map."""
+    if not _has_both(right):
+        return 1.0, 0.0
+    scale, shift = _likeliest(np.stack([logit(score), np.ones(len(score))], axis=1), right, [1.0, 0.0])
+    return max(scale, _LEAST_WEIGHT), shift
+
+
+def _second(
+    score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating], true_label: npt.NDArray[np.int8]
+) -> SecondOpinion:
+    """The likeliest weights of both stages' scores (n, 3), for each face's best label by these weights."""
+    opinion = SecondOpinion()
+    for _ in range(_SECOND_ROUNDS):
+        best = opinion.apply(score, chance).argmax(axis=1)
+        if not _has_both(best == true_label):
+            return opinion
+        own = np.arange(len(best)), best
+        design = np.stack([logit(score[own]), logit(chance[own]), np.ones(len(best))], axis=1)
+        weights = _likeliest(design, best == true_label, [1.0, 0.5, 0.0])
+        opinion = SecondOpinion(*np.maximum(weights, [_LEAST_WEIGHT, 0.0, -np.inf]).tolist())
+    return opinion
+
+
+def _likeliest(design: FloatArray, right: npt.NDArray[np.bool_], start: Sequence[float]) -> list[float]:
+    """Weights of a logistic regression, by Newton's method; a weak prior holds them near `start`."""
+    middle = np.array(start)
+    weights = middle.copy()
     for _ in range(_NEWTON_ROUNDS):
         expected = sigmoid(design @ weights)
-        gradient = design.T @ (expected - right) + _PRIOR_WEIGHT * (weights - start)
-        curvature = (design * (expected * (1 - expected))[:, None]).T @ design + _PRIOR_WEIGHT * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
+        gradient = design.T @ (expected - right) + _PRIOR_WEIGHT * (weights - middle)
+        curvature = (design * (expected * (1 - expected))[:, None]).T @ design
+        step = np.linalg.solve(curvature + _PRIOR_WEIGHT * np.eye(len(weights)), gradient)
         weights = weights - step
         if np.abs(step).max() < 1e-9:
             break
-    return max(float(weights[0]), 0.05), float(weights[1])
+    return [float(weight) for weight in weights]
 
 
 def _good_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> float:

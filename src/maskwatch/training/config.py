@@ -32,9 +32,8 @@ class NetworkConfig:
         context_blocks: residual blocks after the stages at strides 8, 16 and 32.
         wide_context: whether these are wide with a depthwise 5×5, or narrow with a dense 3×3.
         label_blocks: residual units in each level's label branch.
-        refiner_blocks: inverted residuals of the second stage, which judges each face again; 0: none.
+        refiner_blocks: inverted residuals of the second stage, which judges small faces again; 0: none.
         refiner_features: width before its last layer.
-        refiner_weight: how much its answer counts beside the detector's, both as log-odds.
     """
 
     name: str = "small"
@@ -47,7 +46,6 @@ class NetworkConfig:
     label_blocks: int = 1
     refiner_blocks: int = 0
     refiner_features: int = 256
-    refiner_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if self.backbone not in ("yunet", "mobilenet_v2"):

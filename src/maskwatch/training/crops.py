@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +15,23 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from maskwatch import boxes
+from maskwatch.codec import Letterboxed
+from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.frames import Image
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.graph import GraphBuilder, value
-from maskwatch.training.layers import averaging
-from maskwatch.training.refiner import CROP_SIDE, NO_FACE
+from maskwatch.training.refiner import CROP_SIDE, NO_FACE, SMALL_PX, Refiner
 from maskwatch.training.samples import Sample, SampleMaker
-from maskwatch.training.second_stage import Planes, crop
+from maskwatch.training.second_stage import crop
 
 FloatArray = npt.NDArray[np.float32]
-LEAST_PX = 5.0
-"""Smaller finds teach nothing."""
-SAME_FACE_IOU, NO_FACE_IOU = 0.4, 0.3
-"""A find is of a labelled face, whose box it is to take, from the first on; no face below the second."""
+LEAST_PX, MOST_PX = 5.0, 1.25 * SMALL_PX
+"""Smaller finds teach nothing; larger ones are hardly those that the second stage sees."""
+SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
+"""A find is of a labelled face from the first on, and no face below the second."""
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, threads=1)
-_MOST_FACES, _LEAST_OTHERS = 12, 3
+_MOST_FACES, _LEAST_OTHERS = 24, 3
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
 
 
@@ -42,9 +43,7 @@ class Cropper:
         planes = graph.op(
             "Cast", graph.op("Transpose", "images", perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT
         )
-        quarter = graph.conv(planes, averaging(channels=3, factor=4))
-        order, crops = crop(graph, Planes(planes, quarter), "picture", "xyxy")
-        graph.rename(order, "order")
+        crops = crop(graph, planes, "picture", "xyxy")
         graph.rename(graph.op("Cast", graph.op("Round", crops), to=onnx.TensorProto.UINT8), "crops")
         model = graph.model(
             [
@@ -52,10 +51,7 @@ class Cropper:
                 value("picture", np.int64, ["n"]),
                 value("xyxy", np.float32, ["n", 4]),
             ],
-            [
-                value("order", np.int64, ["n"]),
-                value("crops", np.uint8, ["n", 3, CROP_SIDE, CROP_SIDE]),
-            ],
+            [value("crops", np.uint8, ["n", 3, CROP_SIDE, CROP_SIDE])],
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -64,27 +60,35 @@ class Cropper:
         )
 
     def cut(self, image: Image, xyxy: FloatArray) -> npt.NDArray[np.uint8]:
-        """RGB crops (n, 3, side, side) of boxes (n, 4) in a picture whose sides are multiples of 4."""
+        """RGB crops (n, 3, side, side) of boxes (n, 4) in a picture (h, w, 3)."""
         feed = {"images": image[None], "picture": np.zeros(len(xyxy), np.int64), "xyxy": xyxy}
-        order, crops = self._session.run(["order", "crops"], feed)
-        sorted_crops = np.empty_like(crops)
-        sorted_crops[order] = crops
-        return np.asarray(sorted_crops)
+        return np.asarray(self._session.run(["crops"], feed)[0])
+
+
+def second_chances(
+    refiner: Refiner, pictures: Sequence[Letterboxed], found: Sequence[Detections]
+) -> list[FloatArray]:
+    """The second stage's chances (n, 3) for the n faces of each picture; NaN for faces that are not small."""
+    cropper, results = Cropper(), []
+    for picture, faces in zip(pictures, found, strict=True):
+        factor = np.tile(np.array(picture.content_wh) / np.array(picture.size_wh), 2).astype(np.float32)
+        xyxy = faces.xyxy * factor
+        chances = np.full((len(faces), NO_FACE), np.nan, np.float32)
+        small = boxes.size(xyxy) < SMALL_PX
+        if small.any():
+            with torch.no_grad():
+                crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy[small])).float()
+                chances[small] = refiner.chances(crops).numpy()
+        results.append(chances)
+    return results
 
 
 @dataclass(frozen=True)
 class CropBatch:
-    """What n crops show.
-
-    Attributes:
-        crops: (n, 3, side, side) uint8 RGB.
-        target: (n,) int64 classes: a label, or `NO_FACE`.
-        box: (n, 4) float32, the labelled box as `refiner.moved` gives it; of `NO_FACE` it means nothing.
-    """
+    """Crops (n, 3, side, side) uint8 RGB and their classes (n,) int64: a label, or `NO_FACE`."""
 
     crops: torch.Tensor
     target: torch.Tensor
-    box: torch.Tensor
 
 
 class CropBatches(IterableDataset[CropBatch]):
@@ -105,53 +109,52 @@ class CropBatches(IterableDataset[CropBatch]):
         shares = np.array(self._config.side_shares) / sum(self._config.side_shares)
         count = self._config.crops_per_step
         crops = np.zeros((0, 3, CROP_SIDE, CROP_SIDE), np.uint8)
-        pool = crops, np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
+        targets = np.zeros(0, np.int64)
         while True:
-            parts = [pool]
-            while sum(len(part[0]) for part in parts) < count * _POOLED_BATCHES:
+            parts, added = [crops], [targets]
+            while sum(map(len, added)) < count * _POOLED_BATCHES:
                 sample = self._maker.make(int(rng.choice(self._config.sides, p=shares)), rng)
-                xyxy, target, box = _candidates(sample, detector, rng)
+                xyxy, target = _candidates(sample, detector, rng)
                 if len(xyxy):
-                    parts.append((cropper.cut(sample.image, xyxy), target, box))
-            joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-            order = rng.permutation(len(joined[0]))
+                    parts.append(cropper.cut(sample.image, xyxy))
+                    added.append(target)
+            crops, targets = np.concatenate(parts), np.concatenate(added)
+            order = rng.permutation(len(crops))
             for chosen in order[: count * _DRAWN_BATCHES].reshape(_DRAWN_BATCHES, count):
-                yield CropBatch(*(torch.from_numpy(array[chosen]) for array in joined))
+                yield CropBatch(torch.from_numpy(crops[chosen]), torch.from_numpy(targets[chosen]))
             rest = order[count * _DRAWN_BATCHES :]
-            pool = joined[0][rest], joined[1][rest], joined[2][rest]
+            crops, targets = crops[rest], targets[rest]
 
 
 def _candidates(
     sample: Sample, detector: Detector, rng: np.random.Generator
-) -> tuple[FloatArray, npt.NDArray[np.int64], FloatArray]:
-    """Some of the detector's finds and of the labelled faces, shifted: boxes, classes and labelled boxes.
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Some of the detector's finds and of the labelled faces, shifted a little: boxes (n, 4), classes (n,).
 
-    What overlaps a face a little, or one that is ignored, is neither face nor none.
+    What overlaps a face by half and less, or one that is ignored, is neither face nor none.
     """
     faces = sample.xyxy[~sample.ignore]
     wh = faces[:, 2:] - faces[:, :2]
-    centre = (faces[:, :2] + faces[:, 2:]) / 2 + rng.normal(0, 0.09, wh.shape) * wh
-    half = wh / 2 * np.exp(rng.normal(0, 0.15, wh.shape))
+    centre = (faces[:, :2] + faces[:, 2:]) / 2 + rng.normal(0, 0.06, wh.shape) * wh
+    half = wh / 2 * np.exp(rng.normal(0, 0.1, wh.shape))
     shifted = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
     xyxy = np.concatenate([detector.detect(sample.image).xyxy, shifted])
-    xyxy = xyxy[boxes.size(xyxy) >= LEAST_PX]
-    target, face = _classes(xyxy, sample)
+    size = boxes.size(xyxy)
+    xyxy = xyxy[(size >= LEAST_PX) & (size < MOST_PX)]
+    target = _classes(xyxy, sample)
     right = rng.permutation(np.flatnonzero((target >= 0) & (target != NO_FACE)))[:_MOST_FACES]
     others = rng.permutation(np.flatnonzero(target == NO_FACE))[: max(_LEAST_OTHERS, len(right) // 2)]
     chosen = np.concatenate([right, others])
-    xyxy, target, face = xyxy[chosen], target[chosen], face[chosen]
-    middle = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-    box = (face - np.tile(middle, 2)) / np.tile(xyxy[:, 2:] - xyxy[:, :2], 2)
-    return xyxy, target, box.astype(np.float32)
+    return xyxy[chosen], target[chosen]
 
 
-def _classes(xyxy: FloatArray, sample: Sample) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Of each box the label of its face, `NO_FACE`, or −1 where it is neither; and the labelled box."""
+def _classes(xyxy: FloatArray, sample: Sample) -> npt.NDArray[np.int64]:
+    """The label of the face that each box is of, `NO_FACE`, or −1 where it is neither."""
     if not len(sample.label):
-        return np.full(len(xyxy), NO_FACE, np.int64), xyxy
+        return np.full(len(xyxy), NO_FACE, np.int64)
     overlap = boxes.iou(xyxy, sample.xyxy)
     nearest, best = overlap.argmax(axis=1), overlap.max(axis=1)
     label = np.where(sample.ignore[nearest], -1, sample.label[nearest])
     unclear = boxes.covered(xyxy, sample.xyxy[sample.ignore]).max(axis=1, initial=0) > NO_FACE_IOU
     other = np.where((best < NO_FACE_IOU) & ~unclear, NO_FACE, -1)
-    return np.where(best >= SAME_FACE_IOU, label, other).astype(np.int64), sample.xyxy[nearest]
+    return np.where(best >= SAME_FACE_IOU, label, other).astype(np.int64)

@@ -14,6 +14,7 @@ graph of twice as many operators. A test holds this graph against the network.
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,12 @@ from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
-from maskwatch.training.calibration import LEAST_SCORE, Calibration
+from maskwatch.training.calibration import LEAST_SCORE, Calibration, SecondOpinion
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.layers import add_module, averaging, folded, side_by_side, widened
 from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
-from maskwatch.training.second_stage import Found, Planes, most_lift, refine
+from maskwatch.training.refiner import MOST_CHANCE
+from maskwatch.training.second_stage import Found, by_size, chances
 
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
@@ -65,18 +67,19 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         strides = [stride for stride in network.config.strides if stride >= least_stride]
         levels += _levels(graph, look, network, strides[0])
         kinds += [(float(stride * factor), least_px**2) for stride in strides]
-    refiner = network.refiner
-    lift = 0.0 if refiner is None else most_lift(network.config.refiner_weight)
-    threshold = _raw_threshold(graph, calibration, lift)
+    threshold = _raw_threshold(graph, calibration, has_second_stage=network.refiner is not None)
     raw, picture, cell = _likely(graph, levels, threshold)
     boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
     found = _suppress(graph, boxes, scores, picture, threshold)
-    if refiner is not None:
-        found = refine(graph, Planes(planes, quarter), found, refiner, network.config.refiner_weight)
-        column = graph.op("Unsqueeze", found.picture, graph.constant([1]))
-        threshold = _raw_threshold(graph, calibration)
-        found = _suppress(graph, found.xyxy, found.scores, column, threshold)  # boxes may have met
-    found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
+    if network.refiner is None:
+        found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
+    else:
+        small, others = by_size(graph, found)
+        chance = chances(graph, planes, small.picture, small.xyxy, network.refiner)
+        small = small._replace(scores=_second(graph, small.scores, chance, calibration.second))
+        others = others._replace(scores=_platt(graph, others.scores, calibration.scale, calibration.shift))
+        both = Found(*(graph.op("Concat", *pair, axis=0) for pair in zip(small, others, strict=True)))
+        found = _above(graph, both, "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(
@@ -246,6 +249,14 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, thresh
     return Found(number, *(graph.op("Gather", x, row, axis=0) for x in (boxes, scores)))
 
 
+def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
+    """The faces whose best score is above the threshold."""
+    best = graph.op("Max", *_columns(graph, found.scores, len(LABELS)))
+    above = graph.op("Squeeze", graph.op("Greater", best, threshold), graph.constant([1]))
+    rows = graph.op("Squeeze", graph.op("NonZero", above), graph.constant([0]))
+    return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
+
+
 def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
     """The columns (k, 1) of (k, count): what is taken over them works for k = 0 on a graphics card, too.
 
@@ -254,15 +265,38 @@ def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
     return [graph.slice(x, [column], [column + 1], [1]) for column in range(count)]
 
 
-def _raw_threshold(graph: GraphBuilder, calibration: Calibration, lift: float = 0.0) -> str:
-    """The score threshold as the detector means it: before calibration and a second stage's `lift`."""
-    shift = -calibration.shift / calibration.scale - lift
-    return _platt(graph, "score_threshold", 1 / calibration.scale, shift)
+def _raw_threshold(graph: GraphBuilder, calibration: Calibration, *, has_second_stage: bool) -> str:
+    """The score threshold as the detector means it, before calibration.
+
+    Before a second stage it is low enough for what that one can raise most.
+    """
+    raw = _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
+    if not has_second_stage:
+        return raw
+    second = calibration.second
+    most = second.refiner * math.log(MOST_CHANCE / (1 - MOST_CHANCE)) + second.shift
+    return graph.op(
+        "Min", raw, _platt(graph, "score_threshold", 1 / second.detector, -most / second.detector)
+    )
 
 
 def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
     """`Calibration.apply`."""
+    return _sigmoid(graph, _weighted(graph, score, scale), shift)
+
+
+def _second(graph: GraphBuilder, score: str, chance: str, opinion: SecondOpinion) -> str:
+    """`SecondOpinion.apply`."""
+    odds = _weighted(graph, score, opinion.detector), _weighted(graph, chance, opinion.refiner)
+    return _sigmoid(graph, graph.op("Add", *odds), opinion.shift)
+
+
+def _weighted(graph: GraphBuilder, score: str, weight: float) -> str:
+    """Log-odds of scores, which are kept off 0 and 1, times `weight`."""
     low, high = (graph.constant(value, np.float32) for value in (LEAST_SCORE, 1 - LEAST_SCORE))
     odds = graph.log_odds(graph.op("Clip", score, low, high))
-    scaled = graph.op("Mul", odds, graph.constant(scale, np.float32))
-    return graph.op("Sigmoid", graph.op("Add", scaled, graph.constant(shift, np.float32)))
+    return graph.op("Mul", odds, graph.constant(weight, np.float32))
+
+
+def _sigmoid(graph: GraphBuilder, x: str, shift: float) -> str:
+    return graph.op("Sigmoid", graph.op("Add", x, graph.constant(shift, np.float32)))

@@ -8,6 +8,7 @@ centre = prior + d·s, size = exp(d)·s, as in YuNet, so that YuNet's weights fi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,6 +91,12 @@ class MaskNet(nn.Module):
             coarse = doubled(self.slim_coarse(features[0]), fine)
             outputs.insert(0, self.slim_head(functional.relu(self.slim_fine(fine) + coarse)))
         return outputs
+
+    def first_stage(self) -> MaskNet:
+        """A copy without the second stage."""
+        alone = copy.deepcopy(self)
+        alone.refiner = None
+        return alone
 
     def parameter_count(self) -> int:
         """Number of trained values."""

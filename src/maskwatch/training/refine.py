@@ -9,7 +9,6 @@ Interrupted, the same command goes on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +33,8 @@ from maskwatch.training.loop import (
     parameter_groups,
     resume,
 )
-from maskwatch.training.losses import eiou
 from maskwatch.training.network import MaskNet
-from maskwatch.training.refiner import NO_FACE, Refiner, moved
+from maskwatch.training.refiner import Refiner
 from maskwatch.training.run import RunPaths, card_of, export_calibrated, measure, pictures_for, start_from
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet
@@ -69,7 +67,9 @@ def train_refiner(
         state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
         Checkpoint(config, step, *state).save(folder / "last.pt")
 
-    batches = CropBatches(maker, config, _first_stage(network, folder), config.seed + step)
+    first_stage, detector = network.first_stage(), folder / "first-stage.onnx"
+    export_onnx(first_stage, card_of(first_stage, Calibration()), detector)
+    batches = CropBatches(maker, config, detector, config.seed + step)
     loader = DataLoader(
         batches,
         batch_size=None,
@@ -99,27 +99,13 @@ def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, 
     """Forward, backward and one optimiser step; the loss."""
     crops = batch.crops.float().contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
-        judged = refiner(crops)
-    loss = functional.cross_entropy(
-        judged.classes.float(), batch.target, label_smoothing=config.label_smoothing
-    )
-    faces = batch.target != NO_FACE
-    _, distance = eiou(moved(judged.change.float()[faces]), batch.box[faces])
-    loss = loss + config.box_loss_weight * distance.sum() / len(faces)
+        logits = refiner(crops)
+    loss = functional.cross_entropy(logits.float(), batch.target, label_smoothing=config.label_smoothing)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(refiner.parameters(), config.gradient_norm)
     optimizer.step()
     return float(loss.detach())
-
-
-def _first_stage(network: MaskNet, folder: Path) -> Path:
-    """The detector alone as an ONNX file, which finds what the second stage learns from."""
-    alone = copy.deepcopy(network)
-    alone.refiner = None
-    path = folder / "first-stage.onnx"
-    export_onnx(alone, card_of(alone, Calibration()), path)
-    return path
 
 
 def main() -> None:

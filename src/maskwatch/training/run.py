@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from maskwatch.datasets import LabelledImage, of_sets, read_coco
-from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, Report, evaluate
@@ -22,6 +21,7 @@ from maskwatch.training.calibration import Calibration, calibrate
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.corrections import Corrections, corrected, read_corrections
+from maskwatch.training.crops import second_chances
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet
@@ -185,7 +185,8 @@ def judging(
 
 def measure(model: Path, images: list[LabelledImage]) -> Report:
     """Figures of an exported model on labelled pictures, at their own size up to 1024 px."""
-    return evaluate(images, _faces(model, images, WHOLE_CURVE_SCORE))
+    detector = Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE))
+    return evaluate(images, [detector.detect(image.path) for image in images])
 
 
 def export_calibrated(
@@ -199,16 +200,16 @@ def export_calibrated(
     """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
     card = partial(card_of, network, is_taught=is_taught, version=version)
     calibration = Calibration()
-    export_onnx(network, card(calibration), model)
+    export_onnx(network.first_stage(), card(calibration), model)
     if holdout:
-        calibration = calibrate(holdout, _faces(model, holdout, LEAST_FITTED_SCORE))
+        detector = Detector(model, DetectOptions(score_threshold=LEAST_FITTED_SCORE))
+        pictures = [detector.prepare(image.path) for image in holdout]
+        found = [faces for picture in pictures for faces in detector.detect_letterboxed([picture])]
+        second = None if network.refiner is None else second_chances(network.refiner, pictures, found)
+        calibration = calibrate(holdout, found, second)
+    if holdout or network.refiner is not None:
         export_onnx(network, card(calibration), model, calibration)
     return calibration
-
-
-def _faces(model: Path, images: list[LabelledImage], score_threshold: float) -> list[Detections]:
-    detector = Detector(model, DetectOptions(score_threshold=score_threshold))
-    return [detector.detect(image.path) for image in images]
 
 
 def start_from(network: MaskNet, path: Path) -> int:
