@@ -117,10 +117,12 @@ def test_impossible_options_are_refused(options, words):
 def test_the_card_tells_what_the_model_is(detector):
     card = detector.card
     assert card.labels == ("with_mask", "without_mask", "mask_worn_incorrectly")
-    assert card.parameters <= 350_000
+    assert card.parameters <= 1_000_000
+    assert Detector("nano").card.parameters <= 100_000
     assert len(card.sha256) == 64
     assert card.size_multiple == 8
     assert "YuNet" in card.credits
+    assert "MobileNetV2" in card.credits  # its second stage's
 
 
 def test_files_that_are_no_models_are_named(tmp_path):

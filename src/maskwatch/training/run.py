@@ -253,6 +253,8 @@ def card_of(
 ) -> ModelCard:
     """The card of a freshly trained network; `is_taught` if it imitated a teacher."""
     origins = [_ORIGINS[network.config.backbone]]
+    if network.refiner is not None:
+        origins.append(f"second stage: {_ORIGINS['mobilenet_v2']}")
     if is_taught:
         origins.append(f"taught by a network of ours that started from {_ORIGINS['mobilenet_v2']}")
     return ModelCard(

@@ -44,14 +44,14 @@ def by_size(graph: GraphBuilder, found: Found) -> tuple[Found, Found]:
 def chances(graph: GraphBuilder, planes: str, picture: str, xyxy: str, refiner: Refiner) -> str:
     """`Refiner.chances` (n, 3) of boxes (n, 4) px in the pictures (n,) of a batch of RGB planes (B, 3, h, w).
 
-    A corner of the first picture is judged, too: onnxruntime's WebGPU convolves no empty batch.
+    A corner of the first picture is judged, too: onnxruntime's WebGPU works on no empty batch.
     """
     picture = graph.op("Concat", picture, graph.constant([0]), axis=0)
     corner = graph.constant([[0, 0, CROP_SIDE, CROP_SIDE]], np.float32)
     crops = crop(graph, planes, picture, graph.op("Concat", xyxy, corner, axis=0))
-    logits = graph.slice(_logits(graph, crops, refiner), [0], [-1], [0])
+    every = graph.op("Softmax", _logits(graph, crops, refiner), axis=1)
+    labels = graph.slice(every, [0, 0], [-1, NO_FACE], [0, 1])
     low, high = (graph.constant(value, np.float32) for value in (LEAST_CHANCE, MOST_CHANCE))
-    labels = graph.slice(graph.op("Softmax", logits, axis=1), [0], [NO_FACE], [1])
     return graph.op("Clip", labels, low, high)
 
 
