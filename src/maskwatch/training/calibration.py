@@ -26,7 +26,7 @@ LEAST_CERTAINTY = 0.6
 _NEWTON_ROUNDS = 50
 _SECOND_ROUNDS = 4
 _LEAST_WEIGHT = 0.05
-_F1_SPARE = 0.01
+_F1_SPARE = 0.005
 _PRIOR_WEIGHT = 4.0
 """How many made-up detections hold the map to the identity where there are few real ones."""
 
