@@ -74,7 +74,7 @@ class _Converter:
         if self._is_single_sigmoid(last):
             rest = self._graph.op("Sub", self._graph.constant([1.0], np.float32), result)
             result = self._graph.op("Concat", rest, result, axis=1)
-        self._graph.op("Identity", result, name=output)
+        self._graph.rename(self._graph.op("Identity", result), output)
         width, height = self._model.size_wh
         return self._graph.model(
             [value("images", np.uint8, ["n", height, width, 3])],
