@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -178,7 +179,11 @@ def test_a_mix_keeps_the_second_stage_of_those_that_have_one(tmp_path, two_stage
 
 
 def test_the_command_refines_a_detector(coco_folder, refiner_config, tmp_path):
-    (tmp_path / "recipe.json").write_text(refiner_config.to_json())
+    recipe = {
+        **json.loads(refiner_config.to_json()),
+        "network": {"refiner_blocks": 4, "refiner_features": 16},
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))  # the detector's layout is its checkpoint's
     first = dataclasses.replace(refiner_config.network, refiner_blocks=0)
     config = dataclasses.replace(refiner_config, network=first)
     Checkpoint(config, 5, MaskNet(first).state_dict()).save(tmp_path / "first.pt")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -108,6 +109,17 @@ def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, 
     return float(loss.detach())
 
 
+def _of_detector(config: TrainConfig, init: Path) -> TrainConfig:
+    """`config` with the detector of the checkpoint `init`, whatever layout it asks for itself."""
+    wanted = config.network
+    network = replace(
+        Checkpoint.load(init).config.network,
+        refiner_blocks=wanted.refiner_blocks,
+        refiner_features=wanted.refiner_features,
+    )
+    return replace(config, network=network)
+
+
 def main() -> None:
     """Read the command line, train, export and report."""
     parser = argparse.ArgumentParser(
@@ -123,7 +135,8 @@ def main() -> None:
     parser.add_argument("--version", default="1", help="the model card's version")
     given = parser.parse_args()
     try:
-        config, paths = TrainConfig.from_file(given.recipe), RunPaths(given.output)
+        paths = RunPaths(given.output)
+        config = _of_detector(TrainConfig.from_file(given.recipe), given.init)
         write_whole(paths.config, config.to_json() + "\n")
         prepared, holdout = pictures_for(
             given.data, paths, config, landmark_model=given.landmark_model, corrections=given.corrections
