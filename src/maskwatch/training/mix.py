@@ -26,7 +26,7 @@ from maskwatch.training.blocks import ContextBlock, ResidualUnit
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.corrections import read_corrections
 from maskwatch.training.network import MaskNet
-from maskwatch.training.run import RunPaths, export_calibrated, judging, measure, split_holdout
+from maskwatch.training.run import RunPaths, finish, judging, split_holdout
 
 
 def mix(shares: Mapping[Path, float]) -> Checkpoint:
@@ -100,15 +100,9 @@ def main() -> None:
         _, holdout = split_holdout(list(read_coco(given.data)), mixed.config.holdout_share)
         mended = read_corrections(given.corrections) if given.corrections else {}
         holdout = judging(holdout, mended, mixed.config)
-        paths = RunPaths(given.output)
-        calibration = export_calibrated(mixed.averaged(), holdout, paths.model, version=given.version)
-        mixed.save(paths.small_checkpoint)
+        print(finish(mixed, holdout, RunPaths(given.output), version=given.version))
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
-    if holdout:
-        figures = measure(paths.model, holdout)
-        print(f"held out: mAP50 {figures.map_two:.4f}, face AP {figures.face_ap:.4f}; {calibration}")
-    print(f"written: {paths.model}, {paths.small_checkpoint}")
 
 
 if __name__ == "__main__":

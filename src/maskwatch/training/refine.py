@@ -36,7 +36,7 @@ from maskwatch.training.loop import (
 )
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refiner import Refiner
-from maskwatch.training.run import RunPaths, card_of, export_calibrated, measure, pictures_for, start_from
+from maskwatch.training.run import RunPaths, card_of, finish, pictures_for, start_from
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet
 
@@ -146,15 +146,10 @@ def main() -> None:
         if given.imagenet is not None and network.refiner is not None:
             load_mobilenet(network.refiner, given.imagenet)
         maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
-        trained = train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
-        Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
-        calibration = export_calibrated(trained, holdout, paths.model, version=given.version)
+        train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
+        print(finish(Checkpoint.load(paths.folder / "last.pt"), holdout, paths, version=given.version))
     except MaskwatchError as error:
         parser.exit(1, f"error: {error}\n")
-    if holdout:
-        figures = measure(paths.model, holdout)
-        print(f"held out: mAP50 {figures.map_two:.4f}, face AP {figures.face_ap:.4f}; {calibration}")
-    print(f"written: {paths.model}, {paths.small_checkpoint}")
 
 
 if __name__ == "__main__":

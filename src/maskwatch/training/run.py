@@ -212,6 +212,20 @@ def export_calibrated(
     return calibration
 
 
+def finish(checkpoint: Checkpoint, holdout: list[LabelledImage], paths: RunPaths, *, version: str) -> str:
+    """Write the averaged network of `checkpoint` as a calibrated model and as a small checkpoint.
+
+    Returns lines on its figures and on where it lies.
+    """
+    calibration = export_calibrated(checkpoint.averaged(), holdout, paths.model, version=version)
+    checkpoint.small().save(paths.small_checkpoint)
+    written = f"written: {paths.model}, {paths.small_checkpoint}"
+    if not holdout:
+        return written
+    figures = measure(paths.model, holdout)
+    return f"held out: mAP50 {figures.map_two:.4f}, face AP {figures.face_ap:.4f}; {calibration}\n{written}"
+
+
 def start_from(network: MaskNet, path: Path) -> int:
     """Warm start from one of our checkpoints, YuNet's or Keras' MobileNetV2; the number of tensors taken.
 
