@@ -119,7 +119,7 @@ def test_other_forms_of_answer(http, astronaut):
 
 def test_thresholds_are_each_callers_own(http, astronaut, one_thread):
     data = jpeg(astronaut)
-    sure = http.post("/v1/detect?score_threshold=0.99", content=data, headers=JPEG).json()
+    sure = http.post("/v1/detect?score_threshold=0.999", content=data, headers=JPEG).json()
     assert sure["summary"]["faces"] == 0
     loose = http.post("/v1/detect?score_threshold=0.02", content=data, headers=JPEG).json()
     assert loose["summary"]["faces"] > 1
