@@ -9,7 +9,7 @@ instead, fitted in the same way. The thresholds of the model card are taken from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -104,13 +104,14 @@ def calibrate(
     from, and the default is given.
     """
     seen = outcomes(truths, found)
-    if not _has_both(seen.label == seen.true_label):
+    first_right = seen.label == seen.true_label
+    if not _has_both(first_right):
         return Calibration()
     second = np.full(seen.label_scores.shape, np.nan)
     if chances is not None:
         second = np.concatenate([chance[rows] for chance, rows in zip(chances, seen.rows, strict=True)])
     twice = np.isfinite(second).all(axis=1)
-    scale, shift = _platt(seen.label_scores[~twice].max(axis=1), (seen.label == seen.true_label)[~twice])
+    scale, shift = _platt(seen.label_scores[~twice].max(axis=1), first_right[~twice])
     opinion = _second(seen.label_scores[twice], second[twice], seen.true_label[twice])
     fitted = Calibration(scale, shift, opinion)
 
@@ -153,7 +154,7 @@ def _second(
             return opinion
         own = np.arange(len(best)), best
         design = np.stack([logit(score[own]), logit(chance[own]), np.ones(len(best))], axis=1)
-        weights = _likeliest(design, best == true_label, [1.0, 0.5, 0.0])
+        weights = _likeliest(design, best == true_label, astuple(SecondOpinion()))
         opinion = SecondOpinion(*np.maximum(weights, [_LEAST_WEIGHT, 0.0, -np.inf]).tolist())
     return opinion
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from maskwatch import boxes
 from maskwatch.codec import Letterboxed
@@ -22,7 +21,7 @@ from maskwatch.frames import Image
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.refiner import CROP_SIDE, NO_FACE, SMALL_PX, Refiner
-from maskwatch.training.samples import Sample, SampleMaker
+from maskwatch.training.samples import Sample, SampleMaker, draw_side, worker_generator
 from maskwatch.training.second_stage import crop
 
 FloatArray = npt.NDArray[np.float32]
@@ -65,22 +64,17 @@ class Cropper:
         return np.asarray(self._session.run(["crops"], feed)[0])
 
 
-def second_chances(
-    refiner: Refiner, pictures: Sequence[Letterboxed], found: Sequence[Detections]
-) -> list[FloatArray]:
-    """The second stage's chances (n, 3) for the n faces of each picture; NaN for faces that are not small."""
-    cropper, results = Cropper(), []
-    for picture, faces in zip(pictures, found, strict=True):
-        factor = np.tile(np.array(picture.content_wh) / np.array(picture.size_wh), 2).astype(np.float32)
-        xyxy = faces.xyxy * factor
-        chances = np.full((len(faces), NO_FACE), np.nan, np.float32)
-        small = boxes.size(xyxy) < SMALL_PX
-        if small.any():
-            with torch.no_grad():
-                crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy[small])).float()
-                chances[small] = refiner.chances(crops).numpy()
-        results.append(chances)
-    return results
+def second_chances(refiner: Refiner, cropper: Cropper, picture: Letterboxed, faces: Detections) -> FloatArray:
+    """The second stage's chances (n, 3) for the n faces of a picture; NaN for faces that are not small."""
+    factor = np.tile(np.array(picture.content_wh) / np.array(picture.size_wh), 2).astype(np.float32)
+    xyxy = faces.xyxy * factor
+    chances = np.full((len(faces), NO_FACE), np.nan, np.float32)
+    small = boxes.size(xyxy) < SMALL_PX
+    if small.any():
+        with torch.no_grad():
+            crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy[small])).float()
+            chances[small] = refiner.chances(crops).numpy()
+    return chances
 
 
 @dataclass(frozen=True)
@@ -102,18 +96,15 @@ class CropBatches(IterableDataset[CropBatch]):
         self._seed = seed
 
     def __iter__(self) -> Iterator[CropBatch]:
-        cv2.setNumThreads(0)
-        worker = get_worker_info()
-        rng = np.random.default_rng([self._seed, worker.id if worker else 0])
+        rng = worker_generator(self._seed)
         detector, cropper = Detector(self._detector, _FINDS), Cropper()
-        shares = np.array(self._config.side_shares) / sum(self._config.side_shares)
         count = self._config.crops_per_step
         crops = np.zeros((0, 3, CROP_SIDE, CROP_SIDE), np.uint8)
         targets = np.zeros(0, np.int64)
         while True:
             parts, added = [crops], [targets]
             while sum(map(len, added)) < count * _POOLED_BATCHES:
-                sample = self._maker.make(int(rng.choice(self._config.sides, p=shares)), rng)
+                sample = self._maker.make(draw_side(self._config, rng), rng)
                 xyxy, target = _candidates(sample, detector, rng)
                 if len(xyxy):
                     parts.append(cropper.cut(sample.image, xyxy))

@@ -31,7 +31,7 @@ from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.layers import add_module, averaging, folded, side_by_side, widened
 from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
 from maskwatch.training.refiner import MOST_CHANCE
-from maskwatch.training.second_stage import Found, by_size, chances
+from maskwatch.training.second_stage import Found, by_size, chances, chosen
 
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
@@ -183,7 +183,7 @@ def _likely(graph: GraphBuilder, levels: list[str], threshold: str) -> tuple[str
     found = graph.op("NonZero", graph.op("Squeeze", above, graph.constant([1])))  # (2, k): picture, cell
     places = graph.op("Transpose", found, perm=[1, 0])
     values = graph.op("GatherND", graph.op("Transpose", raw, perm=[0, 2, 1]), places)
-    picture, cell = _columns(graph, places, 2)
+    picture, cell = graph.columns(places, 2)
     return values, picture, cell
 
 
@@ -197,7 +197,7 @@ def _priors(
     """
     sizes = graph.op("Concat", *(graph.shape(level, 2, 4) for level in levels), axis=0)
     table = graph.op("Reshape", sizes, graph.constant([-1, 2]))
-    height, width = _columns(graph, table, 2)
+    height, width = graph.columns(table, 2)
     cells = graph.op("Transpose", graph.op("Mul", height, width), perm=[1, 0])
     up_to = graph.op("Mul", cells, graph.constant(np.tri(len(levels), dtype=np.int64)))
     ends = graph.op("ReduceSum", up_to, graph.constant([1]), keepdims=0)
@@ -209,7 +209,7 @@ def _priors(
     row = graph.op("Div", inside, across)
     column = graph.op("Sub", inside, graph.op("Mul", row, across))
     steps = graph.op("Cast", graph.op("Concat", column, row, axis=1), to=onnx.TensorProto.FLOAT)
-    stride, least = _columns(graph, graph.op("Gather", graph.constant(kinds, np.float32), level, axis=0), 2)
+    stride, least = graph.columns(graph.op("Gather", graph.constant(kinds, np.float32), level, axis=0), 2)
     return graph.op("Mul", steps, stride), stride, least
 
 
@@ -225,7 +225,7 @@ def _decode(graph: GraphBuilder, raw: str, corner: str, stride: str, least_area:
     chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
     objectness, labels = graph.slice(chances, [0], [1], [1]), graph.slice(chances, [1], [4], [1])
     scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
-    area = graph.op("Mul", *_columns(graph, size, 2))
+    area = graph.op("Mul", *graph.columns(size, 2))
     fits = graph.op("GreaterOrEqual", area, least_area)
     return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
 
@@ -239,30 +239,23 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, thresh
     batch = graph.op("Squeeze", graph.shape("images", 0, 1))
     numbers = graph.op("Range", graph.constant(0), batch, graph.constant(1))
     column = graph.op("Unsqueeze", numbers, graph.constant([1]))
-    best = graph.op("Max", *_columns(graph, scores, len(LABELS)))
+    best = graph.op("Max", *graph.columns(scores, len(LABELS)))
     own = graph.op("Equal", graph.op("Transpose", picture, perm=[1, 0]), column)
     ranked = graph.op("Where", own, graph.op("Transpose", best, perm=[1, 0]), graph.constant(0, np.float32))
     front = graph.constant([0])
     inputs = [graph.op("Unsqueeze", x, front) for x in (boxes, ranked)]
     kept = graph.op("NonMaxSuppression", *inputs, "max_detections", "iou_threshold", threshold)
-    _, number, row = (graph.op("Squeeze", x, graph.constant([1])) for x in _columns(graph, kept, 3))
+    number, row = (
+        graph.op("Squeeze", graph.slice(kept, [at], [at + 1], [1]), graph.constant([1])) for at in (1, 2)
+    )
     return Found(number, *(graph.op("Gather", x, row, axis=0) for x in (boxes, scores)))
 
 
 def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
     """The faces whose best score is above the threshold."""
-    best = graph.op("Max", *_columns(graph, found.scores, len(LABELS)))
+    best = graph.op("Max", *graph.columns(found.scores, len(LABELS)))
     above = graph.op("Squeeze", graph.op("Greater", best, threshold), graph.constant([1]))
-    rows = graph.op("Squeeze", graph.op("NonZero", above), graph.constant([0]))
-    return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
-
-
-def _columns(graph: GraphBuilder, x: str, count: int) -> list[str]:
-    """The columns (k, 1) of (k, count): what is taken over them works for k = 0 on a graphics card, too.
-
-    onnxruntime's WebGPU refuses to reduce what is empty, as it is in a picture without a face.
-    """
-    return [graph.slice(x, [column], [column + 1], [1]) for column in range(count)]
+    return chosen(graph, found, above)
 
 
 def _raw_threshold(graph: GraphBuilder, calibration: Calibration, *, has_second_stage: bool) -> str:

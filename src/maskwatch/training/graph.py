@@ -77,6 +77,13 @@ class GraphBuilder:
         last = end if isinstance(end, str) else self.constant(list(end))
         return self.op("Slice", x, self.constant(list(start)), last, self.constant(list(axes)))
 
+    def columns(self, x: str, count: int) -> list[str]:
+        """The columns (k, 1) of (k, count): what is taken over them works for k = 0 on a graphics card, too.
+
+        onnxruntime's WebGPU refuses to reduce what is empty, as it is in a picture without a face.
+        """
+        return [self.slice(x, [column], [column + 1], [1]) for column in range(count)]
+
     def model(
         self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
     ) -> onnx.ModelProto:

@@ -7,13 +7,14 @@ import csv
 import ctypes
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from maskwatch.errors import TrainingError
 from maskwatch.training.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from maskwatch.training.losses import Losses, detection_loss
 from maskwatch.training.network import MaskNet, priors
 from maskwatch.training.samples import Batch, Batches, SampleMaker
 
+T = TypeVar("T")
 LOG_EVERY_STEPS = 50
 CURVE_COLUMNS = (
     "step",
@@ -101,10 +103,9 @@ def train(
     step = resume(run_dir / "last.pt", network, average, optimizer)
 
     def save() -> None:
-        state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
-        Checkpoint(config, step, *state).save(run_dir / "last.pt")
+        keep(run_dir / "last.pt", config, step, network, average, optimizer)
 
-    batches = _batches(maker, config, seed=config.seed + step)
+    batches = iter(loader(Batches(maker, config, config.seed + step), config))
     recent: list[Losses] = []
     started = saved = time.monotonic()
     try:
@@ -206,6 +207,19 @@ def parameter_groups(
     return groups
 
 
+def keep(
+    path: Path,
+    config: TrainConfig,
+    step: int,
+    network: MaskNet,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write all that `resume` goes on from."""
+    state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
+    Checkpoint(config, step, *state).save(path)
+
+
 def resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
     """Load the last checkpoint where there is one; the step to go on from."""
     if not path.is_file():
@@ -222,15 +236,14 @@ def resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torc
     return checkpoint.step
 
 
-def _batches(maker: SampleMaker, config: TrainConfig, seed: int) -> Iterator[Batch]:
+def loader(batches: IterableDataset[T], config: TrainConfig) -> DataLoader[T]:
     """Batches made by worker processes, a few ahead."""
-    loader = DataLoader(
-        Batches(maker, config, seed),
+    return DataLoader(
+        batches,
         batch_size=None,
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
     )
-    return iter(loader)
 
 
 def _summarise(recent: list[Losses], step: int, config: TrainConfig, step_s: float) -> Progress:

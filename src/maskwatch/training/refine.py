@@ -17,10 +17,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from maskwatch.errors import MaskwatchError, TrainingError
-from maskwatch.files import write_whole
 from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
@@ -29,18 +27,18 @@ from maskwatch.training.export import export_onnx
 from maskwatch.training.loop import (
     LOG_EVERY_STEPS,
     WeightAverage,
+    keep,
     keep_freed_memory,
     learning_rate,
+    loader,
     parameter_groups,
     resume,
 )
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refiner import Refiner
-from maskwatch.training.run import RunPaths, card_of, finish, pictures_for, start_from
-from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.run import RunPaths, card_of, finish, samples_for, start_from
+from maskwatch.training.samples import SampleMaker
 from maskwatch.training.warm_start import load_mobilenet
-
-PICTURE_CACHE_BYTES = 5 * 2**30
 
 
 def train_refiner(
@@ -65,20 +63,13 @@ def train_refiner(
     step = resume(folder / "last.pt", network, average, optimizer)
 
     def save() -> None:
-        state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
-        Checkpoint(config, step, *state).save(folder / "last.pt")
+        keep(folder / "last.pt", config, step, network, average, optimizer)
 
     first_stage, detector = network.first_stage(), folder / "first-stage.onnx"
     export_onnx(first_stage, card_of(first_stage, Calibration()), detector)
     batches = CropBatches(maker, config, detector, config.seed + step)
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=config.workers,
-        prefetch_factor=8 if config.workers else None,
-    )
     losses, saved = [], time.monotonic()
-    for batch in loader:
+    for batch in loader(batches, config):
         if step >= config.steps:
             break
         for group in optimizer.param_groups:
@@ -137,15 +128,13 @@ def main() -> None:
     try:
         paths = RunPaths(given.output)
         config = _of_detector(TrainConfig.from_file(given.recipe), given.init)
-        write_whole(paths.config, config.to_json() + "\n")
-        prepared, holdout = pictures_for(
+        maker, holdout = samples_for(
             given.data, paths, config, landmark_model=given.landmark_model, corrections=given.corrections
         )
         network = MaskNet(config.network)
         start_from(network, given.init)
         if given.imagenet is not None and network.refiner is not None:
             load_mobilenet(network.refiner, given.imagenet)
-        maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
         train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
         print(finish(Checkpoint.load(paths.folder / "last.pt"), holdout, paths, version=given.version))
     except MaskwatchError as error:

@@ -21,11 +21,11 @@ from maskwatch.training.calibration import Calibration, calibrate
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.corrections import Corrections, corrected, read_corrections
-from maskwatch.training.crops import second_chances
+from maskwatch.training.crops import Cropper, second_chances
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet
-from maskwatch.training.prepare import FaceFinder, FoundFaces, TrainingImage, find_all, prepare
+from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 from maskwatch.training.samples import PictureCache, SampleMaker
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
@@ -108,11 +108,9 @@ def run(
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
     """
-    write_whole(paths.config, config.to_json() + "\n")
-    prepared, holdout = pictures_for(
+    maker, holdout = samples_for(
         data, paths, config, sets=sets, landmark_model=landmark_model, corrections=corrections
     )
-    maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export_onnx(network, card_of(network, Calibration(), is_taught=teacher is not None), paths.model)
@@ -135,7 +133,7 @@ def run(
     return paths.model
 
 
-def pictures_for(
+def samples_for(
     data: Sequence[Path],
     paths: RunPaths,
     config: TrainConfig,
@@ -143,12 +141,13 @@ def pictures_for(
     sets: str | None = None,
     landmark_model: Path | None = None,
     corrections: Path | None = None,
-) -> tuple[list[TrainingImage], list[LabelledImage]]:
-    """Pictures to train on, ready, and those kept out, as `run` is told to take them.
+) -> tuple[SampleMaker, list[LabelledImage]]:
+    """What makes samples of the pictures to train on, and those kept out; `config` goes into the run folder.
 
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
     """
+    write_whole(paths.config, config.to_json() + "\n")
     labelled = [image for folder in data for image in read_coco(folder)]
     images = of_sets(labelled, sets, ", ".join(map(str, data)))
     training, holdout = split_holdout(images, config.holdout_share)
@@ -160,7 +159,8 @@ def pictures_for(
         found = find_all(training, finder, paths.found_faces)
     mended: Corrections = {} if corrections is None else read_corrections(corrections)
     prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
-    return prepared, judging(holdout, mended, config)
+    maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
+    return maker, judging(holdout, mended, config)
 
 
 def split_holdout(
@@ -203,10 +203,13 @@ def export_calibrated(
     export_onnx(network.first_stage(), card(calibration), model)
     if holdout:
         detector = Detector(model, DetectOptions(score_threshold=LEAST_FITTED_SCORE))
-        pictures = [detector.prepare(image.path) for image in holdout]
-        found = [faces for picture in pictures for faces in detector.detect_letterboxed([picture])]
-        second = None if network.refiner is None else second_chances(network.refiner, pictures, found)
-        calibration = calibrate(holdout, found, second)
+        cropper, found, chances = Cropper(), [], []
+        for image in holdout:
+            picture = detector.prepare(image.path)
+            found += detector.detect_letterboxed([picture])
+            if network.refiner is not None:
+                chances.append(second_chances(network.refiner, cropper, picture, found[-1]))
+        calibration = calibrate(holdout, found, chances or None)
     if holdout or network.refiner is not None:
         export_onnx(network, card(calibration), model, calibration)
     return calibration

@@ -327,6 +327,19 @@ class Batch:
         )
 
 
+def worker_generator(seed: int) -> np.random.Generator:
+    """Random numbers of this worker process alone; OpenCV is told to leave the other cores to the others."""
+    cv2.setNumThreads(0)
+    worker = get_worker_info()
+    return np.random.default_rng([seed, worker.id if worker else 0])
+
+
+def draw_side(config: TrainConfig, rng: np.random.Generator) -> int:
+    """The side of a sample in px."""
+    shares = np.array(config.side_shares) / sum(config.side_shares)
+    return int(rng.choice(config.sides, p=shares))
+
+
 class Batches(IterableDataset[Batch]):
     """Endless batches; the side changes from batch to batch, the number of pixels hardly."""
 
@@ -337,12 +350,8 @@ class Batches(IterableDataset[Batch]):
         self._seed = seed
 
     def __iter__(self) -> Iterator[Batch]:
-        cv2.setNumThreads(0)
-        worker = get_worker_info()
-        rng = np.random.default_rng([self._seed, worker.id if worker else 0])
-        config = self._config
-        shares = np.array(config.side_shares) / sum(config.side_shares)
+        rng = worker_generator(self._seed)
         while True:
-            side = int(rng.choice(config.sides, p=shares))
-            count = max(1, round(config.pixels_per_step / side**2))
+            side = draw_side(self._config, rng)
+            count = max(1, round(self._config.pixels_per_step / side**2))
             yield Batch.collate([self._maker.make(side, rng) for _ in range(count)])

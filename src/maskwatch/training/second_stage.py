@@ -27,18 +27,20 @@ class Found(NamedTuple):
     scores: str
 
 
+def chosen(graph: GraphBuilder, found: Found, mask: str) -> Found:
+    """The faces at which the mask (n,) is true."""
+    rows = graph.op("Squeeze", graph.op("NonZero", mask), graph.constant([0]))
+    return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
+
+
 def by_size(graph: GraphBuilder, found: Found) -> tuple[Found, Found]:
     """The faces below `SMALL_PX`, and the others."""
     first, last = _corners(graph, found.xyxy)
     wh = graph.op("Sub", last, first)
-    area = graph.op("Mul", graph.slice(wh, [0], [1], [1]), graph.slice(wh, [1], [2], [1]))
+    area = graph.op("Mul", *graph.columns(wh, 2))
     column = graph.op("Less", area, graph.constant(SMALL_PX**2, np.float32))
     small = graph.op("Squeeze", column, graph.constant([1]))
-    halves = []
-    for chosen in (small, graph.op("Not", small)):
-        rows = graph.op("Squeeze", graph.op("NonZero", chosen), graph.constant([0]))
-        halves.append(Found(*(graph.op("Gather", x, rows, axis=0) for x in found)))
-    return halves[0], halves[1]
+    return chosen(graph, found, small), chosen(graph, found, graph.op("Not", small))
 
 
 def chances(graph: GraphBuilder, planes: str, picture: str, xyxy: str, refiner: Refiner) -> str:
