@@ -126,6 +126,7 @@ def test_perfect_detections_score_1():
         "16-32": pytest.approx(np.nan, nan_ok=True),
         "32-96": 1,
         "96+": pytest.approx(np.nan, nan_ok=True),
+        "16+": 1,
     }
 
 

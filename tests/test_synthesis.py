@@ -4,9 +4,11 @@ import pytest
 from maskwatch import OptionError
 from maskwatch.synthesis import (
     LABEL_OF_WEAR,
+    LOWER_OF_WEAR,
     MASK_KINDS,
     OCCLUDER_KINDS,
     WEARS,
+    Cloth,
     canonical_landmarks,
     draw_mask,
     draw_occluder,
@@ -29,15 +31,34 @@ def test_a_mask_covers_nose_and_mouth_but_not_the_eyes(astronaut, landmarks, kin
         assert (int(y), int(x)) in touched
 
 
-def test_ways_of_wearing(astronaut, landmarks):
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("kind", [kind for kind in MASK_KINDS if kind != "bandana"])
+def test_ways_of_wearing(astronaut, landmarks, kind, end):
+    """As high and as low as it may sit, a mask covers what its way of wearing says."""
     nose, mouth = landmarks[2].astype(int), landmarks[3:].mean(axis=0).astype(int)
     covered = {}
     for wear in WEARS:
-        drawn = draw_mask(astronaut, landmarks, wear=wear, rng=np.random.default_rng(0))
+        lower, rng = LOWER_OF_WEAR[wear][end], np.random.default_rng(0)
+        drawn = draw_mask(astronaut, landmarks, kind=kind, wear=wear, lower=lower, rng=rng)
         touched = {tuple(place) for place in changed(astronaut, drawn).tolist()}
         covered[wear] = [(int(y), int(x)) in touched for x, y in (nose, mouth)]
     assert covered == {"over_nose": [True, True], "under_nose": [False, True], "on_chin": [False, False]}
     assert [LABEL_OF_WEAR[wear] for wear in WEARS] == [0, 2, 2]
+
+
+def test_a_mask_of_real_cloth(astronaut, landmarks):
+    """Its colours are those of the middle of the mask in the photo, wherever on the face it is worn."""
+    photo = np.full_like(astronaut, 255)
+    left, top = landmarks.min(axis=0).astype(int)
+    right, bottom = landmarks.max(axis=0).astype(int)
+    photo[top:bottom, left:right] = (250, 0, 0)
+    mouth = landmarks[3:].mean(axis=0).astype(int)
+    for wear in ("over_nose", "under_nose"):
+        drawn = draw_mask(astronaut, landmarks, wear=wear, cloth=Cloth(photo, landmarks))
+        red, green, blue = drawn[mouth[1], mouth[0]].astype(int)
+        assert red > 100 > 30 > max(green, blue)
+    with pytest.raises(OptionError, match="no upright face"):
+        draw_mask(astronaut, landmarks, cloth=Cloth(photo, np.zeros((5, 2), np.float32)))
 
 
 @pytest.mark.parametrize("kind", OCCLUDER_KINDS)

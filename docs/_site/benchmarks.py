@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 SOURCE = Path(__file__).resolve().parents[1] / "benchmarks.json"
 PAGE = "benchmarks.md"
 LABELS = ("with_mask", "without_mask", "mask_worn_incorrectly")
-SIZES = ("all", "8-16", "16-32", "32-96", "96+")
+SIZES = ("all", "8-16", "16-32", "32-96", "96+", "16+")
 OURS = "maskwatch-small"
 
 

@@ -24,7 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10).round(2).tolist())
 RECALL_POINTS = np.linspace(0, 1, 101)
 MOST_DETECTIONS = 100
-SIZE_BUCKETS_PX = ((8, 16), (16, 32), (32, 96), (96, 100_000))
+SIZE_BUCKETS_PX = ((8, 16), (16, 32), (32, 96), (96, None), (16, None))
+"""From, and below which size; None has no end. The last is of all faces that are not tiny."""
 FALSE_POSITIVES_PER_IMAGE = 0.1
 CALIBRATION_BINS = 15
 WHOLE_CURVE_SCORE = 0.001
@@ -68,7 +69,7 @@ class Report:
         face_ap: average precision at `iou` whatever the label.
         map_two: mean of with_mask and without_mask at `iou`, faces of the third label left out.
         recall: share of each label's faces found at 0.1 false alarms a picture, whatever label
-            they were given, by size: "all" and "8-16", "16-32", "32-96", "96+" px.
+            they were given, by size: "all" and "8-16", "16-32", "32-96", "96+", "16+" px.
         recall_threshold: the score that gives 0.1 false alarms a picture.
         confusion: of the faces found above `score_threshold`, true label (row) by given label.
         label_accuracy: share of them with the right label.
@@ -306,8 +307,8 @@ def _recall_by_size(
         own = labels == index
         result[name] = {"all": _share(int(hits[own].sum()), int(own.sum()))}
         for low, high in SIZE_BUCKETS_PX:
-            within = own & (sizes >= low) & (sizes < high)
-            key = f"{low}-{high}" if high < SIZE_BUCKETS_PX[-1][1] else f"{low}+"
+            within = own & (sizes >= low) & (sizes < (high or np.inf))
+            key = f"{low}-{high}" if high else f"{low}+"
             result[name][key] = _share(int(hits[within].sum()), int(within.sum()))
     return result, threshold
 

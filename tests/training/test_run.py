@@ -16,9 +16,10 @@ from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.export import COARSE_LEAST_PX, export_onnx
 from maskwatch.training.loop import learning_rate, train
 from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.pictures import PictureCache
 from maskwatch.training.plot import plot_run
 from maskwatch.training.run import RunPaths, card_of, network_of, run, split_holdout, start_from
-from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.samples import SampleMaker
 
 
 def maker(images, config):

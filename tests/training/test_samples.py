@@ -6,7 +6,8 @@ import pytest
 from maskwatch import boxes
 from maskwatch.training.augment import photometric
 from maskwatch.training.config import AugmentConfig, TrainConfig
-from maskwatch.training.samples import Batches, PictureCache, SampleMaker
+from maskwatch.training.pictures import Cloths, PictureCache
+from maskwatch.training.samples import Batches, SampleMaker
 
 PLAIN = AugmentConfig(
     strength=0, masked_crowd_share=0, drawn_mask_share=0, occluder_share=0, grid_shares=(1.0,)
@@ -112,6 +113,34 @@ def test_the_cache_heeds_its_limit(training_images):
     assert keeping.read(path) is keeping.read(path)
     assert not_keeping.read(path) is not not_keeping.read(path)
     assert [level.shape[1] for level in keeping.read(path)] == [400, 200, 100, 50]
+
+
+def test_cloth_is_that_of_masks_worn_well_and_large_enough(training_images):
+    cloths = Cloths(training_images, PictureCache(2**28))
+    widths = {
+        size: {cloths.draw(size, np.random.default_rng(s)).image.shape[1] for s in range(20)}
+        for size in (30.0, 60.0, 120.0)
+    }
+    assert widths == {30.0: {200}, 60.0: {400}, 120.0: {400}}  # the face has 101 px at 400
+    assert cloths.draw(200.0, np.random.default_rng(0)) is None
+    bare = [image for image in training_images if 0 not in image.labelled.faces.label]
+    assert len(bare) == 5
+    assert Cloths(bare, PictureCache(2**28)).draw(30.0, np.random.default_rng(0)) is None
+
+
+def test_masks_of_real_cloth(training_images):
+    """The same random numbers draw the same samples, but for what the masks are made of."""
+    worn_well_or_bare = [image for image in training_images if 2 not in image.labelled.faces.label]
+    cloth, fabric = (
+        maker(worn_well_or_bare, masked_crowd_share=1, native_share=0, real_cloth_share=share)
+        for share in (1.0, 0.0)
+    )
+    differing = 0
+    for seed in range(30):
+        one, other = (each.make(192, np.random.default_rng(seed)) for each in (cloth, fabric))
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
+        differing += bool((one.image != other.image).any())
+    assert differing > 2
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -21,9 +21,10 @@ from maskwatch.training.crops import CropBatches, Cropper
 from maskwatch.training.export import build
 from maskwatch.training.mix import mix
 from maskwatch.training.network import MaskNet
+from maskwatch.training.pictures import PictureCache
 from maskwatch.training.refine import train_refiner
 from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE, SMALL_PX
-from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.samples import SampleMaker
 
 LAYOUT = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, refiner_blocks=5, refiner_features=32)
 

@@ -9,15 +9,26 @@ All drawing happens in the face's own frame (u, v): u runs from eye to eye (−0
 eyes (0) to the mouth (1); a head turned aside shifts what lies near the nose along u.
 """
 
+from maskwatch.synthesis.cloth import Cloth
 from maskwatch.synthesis.geometry import canonical_landmarks
-from maskwatch.synthesis.masks import LABEL_OF_WEAR, MASK_KINDS, WEARS, MaskKind, Wear, draw_mask
+from maskwatch.synthesis.masks import (
+    LABEL_OF_WEAR,
+    LOWER_OF_WEAR,
+    MASK_KINDS,
+    WEARS,
+    MaskKind,
+    Wear,
+    draw_mask,
+)
 from maskwatch.synthesis.occluders import OCCLUDER_KINDS, OccluderKind, draw_occluder
 
 __all__ = [
     "LABEL_OF_WEAR",
+    "LOWER_OF_WEAR",
     "MASK_KINDS",
     "OCCLUDER_KINDS",
     "WEARS",
+    "Cloth",
     "MaskKind",
     "OccluderKind",
     "Wear",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from maskwatch.frames import Image, check_image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITH_MASK
+from maskwatch.synthesis.cloth import Cloth, photographed_texture
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray, check_choice, smooth
 from maskwatch.synthesis.paint import Texture, fabric_colour, paint, plain_texture, print_texture
 
@@ -37,6 +38,12 @@ _WEAR_SHIFT: Final[dict[Wear, tuple[float, float]]] = {
     "under_nose": (0.58, 0.70),
     "on_chin": (1.08, 0.48),
 }
+LOWER_OF_WEAR: Final[dict[Wear, tuple[float, float]]] = {
+    "over_nose": (-0.08, 0.12),
+    "under_nose": (-0.14, 0.14),
+    "on_chin": (-0.08, 0.20),
+}
+"""How much lower a mask can sit, in distances from the eyes to the mouth, and still be worn so."""
 _MASK_COLOURS: Final[dict[str, list[tuple[int, int, int]]]] = {
     "surgical": [(150, 195, 220), (120, 180, 205), (140, 205, 195), (235, 238, 240), (240, 190, 205)],
     "ffp2": [(240, 240, 238), (225, 225, 225), (250, 248, 240), (60, 60, 65), (190, 200, 205)],
@@ -50,14 +57,17 @@ def draw_mask(
     *,
     kind: MaskKind = "surgical",
     wear: Wear = "over_nose",
+    lower: float = 0.0,
+    cloth: Cloth | None = None,
     rng: np.random.Generator | None = None,
 ) -> Image:
     """A copy of `image` (h, w, 3) RGB in which the face at `landmarks` (5, 2) px wears a mask.
 
-    `rng` chooses colour, pattern and small deformations; a fixed seed draws the same mask again.
+    It sits lower by `lower`, see `LOWER_OF_WEAR`, and is made of `cloth` instead of a drawn fabric if that
+    is given. `rng` chooses colour, pattern and small deformations; a fixed seed draws the same mask again.
 
     Raises:
-        OptionError: unknown `kind` or `wear`, or landmarks that are no face.
+        OptionError: unknown `kind` or `wear`, or landmarks that are no face, of `cloth` included.
         ImageError: `image` is no RGB picture.
     """
     check_choice("kind", kind, MASK_KINDS)
@@ -68,13 +78,14 @@ def draw_mask(
     shape = np.array(_OUTLINES[_OUTLINE_OF_KIND.get(kind, kind)])
     half = shape * rng.uniform(0.93, 1.07, size=(1, 2)) + rng.normal(0, 0.015, size=shape.shape)
     offset, squeeze = _WEAR_SHIFT[wear]
-    half[:, 1] = offset + squeeze * half[:, 1]
+    half[:, 1] = offset + lower + squeeze * half[:, 1]
     half[[0, -1], 0] = 0
     outline = np.concatenate([half, half[-2:0:-1] * [-1, 1]])
     canvas = image.copy()
     if kind != "bandana":
         _draw_ear_loops(canvas, face, half, rng)
-    paint(canvas, face, smooth(outline), _mask_texture(kind, half, rng), rng)
+    texture = _mask_texture(kind, half, rng) if cloth is None else photographed_texture(cloth, half)
+    paint(canvas, face, smooth(outline), texture, rng)
     return canvas
 
 

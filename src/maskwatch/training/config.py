@@ -82,6 +82,8 @@ class AugmentConfig:
     """Share of unmasked faces that get one in the other samples."""
     worn_wrong_share: float = 0.28
     """Share of drawn masks that sit under the nose or on the chin."""
+    real_cloth_share: float = 0.0
+    """Share of drawn masks that are made of a real one's cloth, from another training picture."""
     occluder_share: float = 0.12
     """Share of unmasked faces that get a hand, a cup, a beard or the like."""
     tilt_share: float = 0.3

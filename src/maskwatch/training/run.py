@@ -25,8 +25,9 @@ from maskwatch.training.crops import Cropper, second_chances
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet
+from maskwatch.training.pictures import PictureCache
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
-from maskwatch.training.samples import PictureCache, SampleMaker
+from maskwatch.training.samples import SampleMaker
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30

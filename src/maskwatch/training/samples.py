@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,7 +25,8 @@ from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
-from maskwatch.training.prepare import TrainingImage, read_bgr
+from maskwatch.training.pictures import Cloths, PictureCache, level_for
+from maskwatch.training.prepare import TrainingImage
 
 FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -78,28 +78,6 @@ class Sample:
         self.image = np.ascontiguousarray(self.image)
 
 
-class PictureCache:
-    """Decoded pictures and their halvings, kept up to a number of bytes."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._left = limit_bytes
-        self._kept: dict[Path, list[Image]] = {}
-
-    def read(self, path: Path) -> list[Image]:
-        """The picture (h, w, 3) RGB, then the same at 1/2, 1/4 and 1/8 of its sides."""
-        if path in self._kept:
-            return self._kept[path]
-        levels = [np.ascontiguousarray(read_bgr(path)[..., ::-1])]
-        while len(levels) < 4 and min(levels[-1].shape[:2]) >= 16:
-            halved = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            levels.append(halved.astype(np.uint8, copy=False))
-        nbytes = sum(level.nbytes for level in levels)
-        if nbytes <= self._left:
-            self._left -= nbytes
-            self._kept[path] = levels
-        return levels
-
-
 class SampleMaker:
     """Makes `Sample`s from training images; all randomness comes from the generator passed in."""
 
@@ -107,6 +85,7 @@ class SampleMaker:
         self._images = images
         self._config = config.augment
         self._cache = cache
+        self._cloths = Cloths(images, cache)
         weights = np.array([_draw_weight(image, config) for image in images], dtype=np.float64)
         self._cumulative = np.cumsum(weights / weights.sum())
 
@@ -157,7 +136,8 @@ class SampleMaker:
         crowd = rng.random() < config.masked_crowd_share
         mask_share = 0.75 if crowd else config.drawn_mask_share
         known = np.isfinite(sample.landmarks).all(axis=(1, 2)) & (sample.label == WITHOUT_MASK)
-        fit = known & ~sample.ignore & (boxes.size(sample.xyxy) >= _SMALLEST_DRAWN_PX)
+        size = boxes.size(sample.xyxy)
+        fit = known & ~sample.ignore & (size >= _SMALLEST_DRAWN_PX)
         for face in np.flatnonzero(fit):
             points = sample.landmarks[face]
             if rng.random() < mask_share:
@@ -165,7 +145,16 @@ class SampleMaker:
                 wear = synthesis.WEARS[1 + int(rng.random() < 0.4) if wrong else 0]
                 kind = synthesis.MASK_KINDS[rng.integers(len(synthesis.MASK_KINDS))]
                 kind = "cloth" if wrong and kind == "bandana" else kind
-                sample.image = synthesis.draw_mask(sample.image, points, kind=kind, wear=wear, rng=rng)
+                is_real = rng.random() < config.real_cloth_share
+                sample.image = synthesis.draw_mask(
+                    sample.image,
+                    points,
+                    kind=kind,
+                    wear=wear,
+                    lower=rng.uniform(*synthesis.LOWER_OF_WEAR[wear]),
+                    cloth=self._cloths.draw(size[face], rng) if is_real else None,
+                    rng=rng,
+                )
                 sample.label[face] = synthesis.LABEL_OF_WEAR[wear]
             elif rng.random() < config.occluder_share:
                 thing = synthesis.OCCLUDER_KINDS[rng.integers(len(synthesis.OCCLUDER_KINDS))]
@@ -263,7 +252,7 @@ def _warp(
 ) -> Sample:
     """The window of `source` that `affine` maps into `size_wh`, with the faces still seen in it."""
     scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2].astype(np.float64)))))
-    level = min(max(0, math.floor(-math.log2(scale))), len(levels) - 1)  # warping alone would alias
+    level = level_for(scale, levels)
     pixels = levels[level]
     matrix = affine.copy()
     matrix[:, 0] *= levels[0].shape[1] / pixels.shape[1]

@@ -1,0 +1,77 @@
+"""Decoded training pictures at several sizes, and the real masks in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskwatch.frames import Image
+from maskwatch.labels import WITH_MASK
+from maskwatch.synthesis import Cloth
+from maskwatch.training.prepare import TrainingImage, read_bgr
+
+_SMALLEST_CLOTH_PX = 40.0
+_LARGEST_STRETCH = 1.5
+
+
+class PictureCache:
+    """Decoded pictures and their halvings, kept up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._left = limit_bytes
+        self._kept: dict[Path, list[Image]] = {}
+
+    def read(self, path: Path) -> list[Image]:
+        """The picture (h, w, 3) RGB, then the same at 1/2, 1/4 and 1/8 of its sides."""
+        if path in self._kept:
+            return self._kept[path]
+        levels = [np.ascontiguousarray(read_bgr(path)[..., ::-1])]
+        while len(levels) < 4 and min(levels[-1].shape[:2]) >= 16:
+            halved = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(halved.astype(np.uint8, copy=False))
+        nbytes = sum(level.nbytes for level in levels)
+        if nbytes <= self._left:
+            self._left -= nbytes
+            self._kept[path] = levels
+        return levels
+
+
+def level_for(scale: float, levels: Sequence[Image]) -> int:
+    """Which of `PictureCache.read`'s sizes can be scaled to `scale` of the first without aliasing."""
+    return min(max(0, math.floor(-math.log2(scale))), len(levels) - 1)
+
+
+class Cloths:
+    """The masks worn in training pictures by faces whose landmarks are known, by size."""
+
+    def __init__(self, images: Sequence[TrainingImage], cache: PictureCache) -> None:
+        self._images = images
+        self._cache = cache
+        worn = [
+            (float(image.labelled.faces.size[face]), number, int(face))
+            for number, image in enumerate(images)
+            for face in np.flatnonzero(_wears_mask(image))
+        ]
+        self._worn = sorted(entry for entry in worn if entry[0] >= _SMALLEST_CLOTH_PX)
+        self._sizes = np.array([size for size, _, _ in self._worn])
+
+    def draw(self, size_px: float, rng: np.random.Generator) -> Cloth | None:
+        """One at random that a face of `size_px` can wear sharply; None if there is none."""
+        first = int(np.searchsorted(self._sizes, size_px / _LARGEST_STRETCH))
+        if first == len(self._worn):
+            return None
+        size, number, face = self._worn[int(rng.integers(first, len(self._worn)))]
+        image = self._images[number]
+        levels = self._cache.read(image.labelled.path)
+        pixels = levels[level_for(size_px / size, levels)]
+        shrunk = np.array(pixels.shape[1::-1]) / np.array(levels[0].shape[1::-1])
+        return Cloth(pixels, (image.landmarks[face] * shrunk).astype(np.float32))
+
+
+def _wears_mask(image: TrainingImage) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    known = np.isfinite(image.landmarks).all(axis=(1, 2))
+    return np.asarray(known & (image.labelled.faces.label == WITH_MASK) & ~image.labelled.ignore)
