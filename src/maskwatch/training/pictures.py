@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -51,17 +52,13 @@ class Cloths:
     def __init__(self, images: Sequence[TrainingImage], cache: PictureCache) -> None:
         self._images = images
         self._cache = cache
-        worn = [
-            (float(image.labelled.faces.size[face]), number, int(face))
-            for number, image in enumerate(images)
-            for face in np.flatnonzero(_wears_mask(image))
-        ]
-        self._worn = sorted(entry for entry in worn if entry[0] >= _SMALLEST_CLOTH_PX)
-        self._sizes = np.array([size for size, _, _ in self._worn])
+        self._worn = sorted(
+            (size, number, face) for number, image in enumerate(images) for face, size in _worn_masks(image)
+        )
 
     def draw(self, size_px: float, rng: np.random.Generator) -> Cloth | None:
         """One at random that a face of `size_px` can wear sharply; None if there is none."""
-        first = int(np.searchsorted(self._sizes, size_px / _LARGEST_STRETCH))
+        first = bisect_left(self._worn, (size_px / _LARGEST_STRETCH,))
         if first == len(self._worn):
             return None
         size, number, face = self._worn[int(rng.integers(first, len(self._worn)))]
@@ -72,6 +69,9 @@ class Cloths:
         return Cloth(pixels, (image.landmarks[face] * shrunk).astype(np.float32))
 
 
-def _wears_mask(image: TrainingImage) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    known = np.isfinite(image.landmarks).all(axis=(1, 2))
-    return np.asarray(known & (image.labelled.faces.label == WITH_MASK) & ~image.labelled.ignore)
+def _worn_masks(image: TrainingImage) -> Iterator[tuple[int, float]]:
+    """Number and size in px of each face whose mask is large enough to be used."""
+    faces, size = image.labelled.faces, image.labelled.faces.size
+    known = np.isfinite(image.landmarks).all(axis=(1, 2)) & ~image.labelled.ignore
+    for face in np.flatnonzero(known & (faces.label == WITH_MASK) & (size >= _SMALLEST_CLOTH_PX)):
+        yield int(face), float(size[face])
