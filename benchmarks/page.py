@@ -47,15 +47,18 @@ def note(results: Path, name: str) -> None:
 
 
 def write(results: Path, target: Path = TARGET) -> Path:
-    """Gather the figures in `results` into `target`; its path.
+    """Gather the figures in `results` into `target`; its path. What was not measured anew stays in `target`.
 
     A file that says nothing of its run gets the date it was written, and null for what nobody knows. Who
     knows better writes it into about.json beside the figures; `source` is a sentence on where it comes from.
     """
     known = json.loads((results / ABOUT).read_text(encoding="utf-8")) if (results / ABOUT).is_file() else {}
+    before = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
     content = {}
     for name in SHOWN:
         file = results / f"{name}.json"
+        if name in before:
+            content[name] = before[name]
         if file.is_file():
             written = dt.datetime.fromtimestamp(file.stat().st_mtime, tz=dt.timezone.utc)
             about = {"date": written.date().isoformat(), "commit": None, "machine": None, "source": None}

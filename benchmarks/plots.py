@@ -15,7 +15,7 @@ FRAME = "640 px, 1 threads"
 
 
 def draw(results: Path) -> list[Path]:
-    """Draw what `accuracy.json` and `speed.json` in `results` hold; the pictures' paths."""
+    """Draw what `accuracy.json` and `speed.json` in `results` hold, both as measured; the pictures' paths."""
     accuracy, speed = (json.loads((results / f"{name}.json").read_text()) for name in ("accuracy", "speed"))
     return [
         _trade_off(accuracy, speed[FRAME], results / "accuracy_over_time.png"),

@@ -171,3 +171,9 @@ def test_results_become_the_file(tmp_path):
     told = json.loads(page.write(tmp_path, tmp_path / "out.json").read_text())["accuracy"]["about"]
     assert "cores" in told["machine"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", told["date"])
+    (tmp_path / "accuracy.json").unlink()
+    (tmp_path / "near.json").write_text("[3]")
+    both = json.loads(page.write(tmp_path, tmp_path / "out.json").read_text())
+    assert list(both) == ["accuracy", "near"]
+    assert both["accuracy"]["about"] == told
+    assert both["near"]["figures"] == [3]
