@@ -217,9 +217,7 @@ class TutorialPipeline:
         self, folder: Path, classifier: Path, *, score_threshold: float = 0.02, threads: int = 1
     ) -> None:
         cv2.setNumThreads(threads)
-        faces = OpenCvFaces(
-            folder / "opencv_face_detector_uint8.pb", max(score_threshold, self.least_score)
-        )
+        faces = OpenCvFaces(folder / "opencv_face_detector_uint8.pb", max(score_threshold, self.least_score))
         self._stages = TwoStage(faces, Classifier(classifier, threads=threads))
 
     def detect(self, image: Image, /) -> Detections:

@@ -14,6 +14,7 @@ import torch
 
 from maskwatch import Detector, TrainingError
 from maskwatch.boxes import iou, size
+from maskwatch.training import refine
 from maskwatch.training.calibration import Calibration, SecondOpinion
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
@@ -159,6 +160,23 @@ def test_training_goes_on_where_it_stopped(training_images, refiner_config, tmp_
         config = dataclasses.replace(refiner_config, steps=steps)
         train_refiner(config, maker(training_images, config), tmp_path, MaskNet(config.network))
     assert Checkpoint.load(tmp_path / "last.pt").optimizer["state"][0]["step"] == 4
+
+
+def test_an_interrupted_training_keeps_what_it_learnt(training_images, refiner_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(refine, "LOG_EVERY_STEPS", 2)
+
+    def interrupt(words: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_refiner(
+            refiner_config,
+            maker(training_images, refiner_config),
+            tmp_path,
+            MaskNet(refiner_config.network),
+            interrupt,
+        )
+    assert Checkpoint.load(tmp_path / "last.pt").step == 2
 
 
 def test_a_detector_of_one_stage_has_nothing_to_refine(training_images, tiny_config, tmp_path):

@@ -69,20 +69,24 @@ def train_refiner(
     export_onnx(first_stage, card_of(first_stage, Calibration()), detector)
     batches = CropBatches(maker, config, detector, config.seed + step)
     losses, saved = [], time.monotonic()
-    for batch in loader(batches, config):
-        if step >= config.steps:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step) * group["share"]
-        losses.append(_step(refiner.train(), optimizer, batch, config))
-        average.update(network, step)
-        step += 1
-        if step % LOG_EVERY_STEPS == 0:
-            report(f"step {step}/{config.steps}: loss {sum(losses) / len(losses):.4f}")
-            losses = []
-        if time.monotonic() - saved > config.checkpoint_every_s:
-            save()
-            saved = time.monotonic()
+    try:
+        for batch in loader(batches, config):
+            if step >= config.steps:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step) * group["share"]
+            losses.append(_step(refiner.train(), optimizer, batch, config))
+            average.update(network, step)
+            step += 1
+            if step % LOG_EVERY_STEPS == 0:
+                report(f"step {step}/{config.steps}: loss {sum(losses) / len(losses):.4f}")
+                losses = []
+            if time.monotonic() - saved > config.checkpoint_every_s:
+                save()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        save()
+        raise
     save()
     return average.network
 
@@ -137,6 +141,8 @@ def main() -> None:
             load_mobilenet(network.refiner, given.imagenet)
         train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
         print(finish(Checkpoint.load(paths.folder / "last.pt"), holdout, paths, version=given.version))
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted; the same command goes on\n")
     except MaskwatchError as error:
         parser.exit(1, f"error: {error}\n")
 
