@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 FRAME = "640 px, 1 threads"
 """The entry of the speed benchmark that accuracy is drawn against."""
@@ -25,48 +26,49 @@ def draw(results: Path) -> list[Path]:
 
 def _trade_off(accuracy: dict[str, Any], milliseconds: dict[str, float], target: Path) -> Path:
     """Tight mAP50 of those that judge masks, and face AP of all, against ms a picture."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    for name, figures in accuracy.items():
-        if name not in milliseconds:
-            continue
+    timed = {name: figures for name, figures in accuracy.items() if name in milliseconds}
+    for number, (name, figures) in enumerate(timed.items()):
+        look = {"marker": "o" if figures["ours"] else "s", "color": f"C{number}", "markersize": 8}
         tight = figures["tight"]
-        marker = "o" if figures["ours"] else "s"
-        for axes, value in ((left, tight["map_two"]), (right, tight["face_ap"])):
-            if axes is left and not figures["judges_masks"]:
-                continue
-            axes.plot(milliseconds[name], value, marker, label=name)
-            axes.annotate(
-                name, (milliseconds[name], value), fontsize=7, xytext=(4, 4), textcoords="offset points"
-            )
+        if figures["judges_masks"]:
+            left.plot(milliseconds[name], tight["map_two"], **look)
+        right.plot(milliseconds[name], tight["face_ap"], label=name, linestyle="none", **look)
     left.set_ylabel("tight mAP50, with and without mask")
     right.set_ylabel("face AP50, whatever the label")
     for axes in (left, right):
         axes.set_xscale("log")
+        axes.set_xlim(min(milliseconds.values()) / 1.5, max(milliseconds.values()) * 1.5)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("ms a picture of 640 px, one thread")
         axes.grid(visible=True, which="both", alpha=0.2)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(target, dpi=120)
     return target
 
 
 def _curves(accuracy: dict[str, Any], target: Path) -> Path:
     """Precision over recall for faces, with_mask and without_mask on the tight photos."""
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, label in zip(figure.subplots(1, 3), ("face", "with_mask", "without_mask"), strict=True):
-        for name, figures in accuracy.items():
+    panels = figure.subplots(1, 3)
+    for axes, label in zip(panels, ("face", "with_mask", "without_mask"), strict=True):
+        for number, (name, figures) in enumerate(accuracy.items()):
             if label != "face" and not figures["judges_masks"]:
                 continue
-            curve = figures["curves"][label]
-            axes.plot(curve["recall"], curve["precision"], label=name, linewidth=2 if figures["ours"] else 1)
+            curve, width = figures["curves"][label], 2 if figures["ours"] else 1
+            axes.plot(curve["recall"], curve["precision"], f"C{number}", label=name, linewidth=width)
         axes.set_title(label)
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
         axes.grid(visible=True, alpha=0.2)
         axes.set_xlim(0.4, 1)
         axes.set_ylim(0.4, 1.005)
-    axes.legend(fontsize=7, loc="lower left")
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     figure.savefig(target, dpi=120)
     return target
 
@@ -74,8 +76,12 @@ def _curves(accuracy: dict[str, Any], target: Path) -> Path:
 def thinned(
     recall: np.ndarray[Any, Any], precision: np.ndarray[Any, Any], most: int = 200
 ) -> dict[str, list[float]]:
-    """A curve's points, at most `most` of them, fit for JSON."""
-    rows = np.unique(np.linspace(0, len(recall) - 1, most).astype(int)) if len(recall) else np.zeros(0, int)
+    """A curve's points, at most `most` of them and evenly along it, fit for JSON."""
+    if not len(recall):
+        return {"recall": [], "precision": []}
+    steps = np.hypot(np.diff(recall, prepend=recall[0]), np.diff(precision, prepend=precision[0]))
+    along = np.cumsum(steps)
+    rows = np.unique(np.searchsorted(along, np.linspace(0, along[-1], most)))
     return {
         "recall": [round(float(recall[row]), 4) for row in rows],
         "precision": [round(float(precision[row]), 4) for row in rows],
