@@ -36,7 +36,7 @@ LEFT_OUT = ("curves", "ap_coco", "confusion", "recall_threshold")
 def note(results: Path, name: str) -> None:
     """Keep in `results` when, where and at which commit the benchmark `name` ran."""
     file = results / ABOUT
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = _read(file)
     known[name] = {
         "date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
         "commit": _commit(),
@@ -52,8 +52,7 @@ def write(results: Path, target: Path = TARGET) -> Path:
     A file that says nothing of its run gets the date it was written, and null for what nobody knows. Who
     knows better writes it into about.json beside the figures; `source` is a sentence on where it comes from.
     """
-    known = json.loads((results / ABOUT).read_text(encoding="utf-8")) if (results / ABOUT).is_file() else {}
-    before = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+    known, before = _read(results / ABOUT), _read(target)
     content = {}
     for name in SHOWN:
         file = results / f"{name}.json"
@@ -66,6 +65,11 @@ def write(results: Path, target: Path = TARGET) -> Path:
             content[name] = {"about": {**about, **known.get(name, {})}, "figures": small(figures)}
     target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return target
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing where there is none."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def small(value: Any) -> Any:

@@ -29,8 +29,9 @@ def _trade_off(accuracy: dict[str, Any], milliseconds: dict[str, float], target:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    timed = {name: figures for name, figures in accuracy.items() if name in milliseconds}
-    for number, (name, figures) in enumerate(timed.items()):
+    for number, (name, figures) in enumerate(accuracy.items()):
+        if name not in milliseconds:
+            continue
         look = {"marker": "o" if figures["ours"] else "s", "color": f"C{number}", "markersize": 8}
         tight = figures["tight"]
         if figures["judges_masks"]:

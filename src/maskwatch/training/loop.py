@@ -70,6 +70,68 @@ class WeightAverage:
         torch._foreach_lerp_([own[n] for n in floats], [other[n] for n in floats], 1 - decay)
 
 
+class ResumableRun:
+    """A run that goes on from its last checkpoint, and writes one when due, at its end and when interrupted.
+
+    Attributes:
+        step: how many steps are done, those before the last checkpoint included.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: TrainConfig,
+        network: MaskNet,
+        average: WeightAverage,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Load the checkpoint at `path`, where there is one, into the others.
+
+        Raises:
+            TrainingError: it does not fit.
+        """
+        self._path = path
+        self._config = config
+        self._network = network
+        self._average = average
+        self._optimizer = optimizer
+        self.step = self._resume()
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self._save()
+
+    def save_when_due(self) -> None:
+        """Write the checkpoint if the last one is older than `config.checkpoint_every_s`."""
+        if time.monotonic() - self._saved > self._config.checkpoint_every_s:
+            self._save()
+            self._saved = time.monotonic()
+
+    def _save(self) -> None:
+        state = self._average.network.state_dict(), self._network.state_dict(), self._optimizer.state_dict()
+        Checkpoint(self._config, self.step, *state).save(self._path)
+
+    def _resume(self) -> int:
+        if not self._path.is_file():
+            return 0
+        checkpoint = Checkpoint.load(self._path)
+        if checkpoint.network is None or checkpoint.optimizer is None:
+            raise TrainingError(f"{self._path}: a small checkpoint cannot be resumed; start from it instead")
+        try:
+            self._network.load_state_dict(checkpoint.network)
+            self._average.network.load_state_dict(checkpoint.average)
+            self._optimizer.load_state_dict(checkpoint.optimizer)
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"{self._path}: of another network ({error}); choose another folder"
+            ) from error
+        return checkpoint.step
+
+
 def train(
     config: TrainConfig,
     maker: SampleMaker,
@@ -100,43 +162,33 @@ def train(
     average = WeightAverage(network, config.ema_decay)
     optimizer = torch.optim.AdamW(parameter_groups(network, config, network.backbone), config.learning_rate)
     teacher = None if teacher is None else _on(device, teacher).eval().requires_grad_(False)
-    step = resume(run_dir / "last.pt", network, average, optimizer)
-
-    def save() -> None:
-        keep(run_dir / "last.pt", config, step, network, average, optimizer)
-
-    batches = iter(loader(Batches(maker, config, config.seed + step), config))
+    run = ResumableRun(run_dir / "last.pt", config, network, average, optimizer)
+    batches = iter(loader(Batches(maker, config, config.seed + run.step), config))
     recent: list[Losses] = []
-    started = saved = time.monotonic()
-    try:
-        while step < config.steps:
+    started = time.monotonic()
+    with run:
+        while run.step < config.steps:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step) * group["share"]
+                group["lr"] = learning_rate(config, run.step) * group["share"]
             losses = _step(network, optimizer, next(batches), config, device, teacher)
             if not torch.isfinite(losses.total):
                 raise TrainingError(
-                    f"the loss became {float(losses.total)} at step {step}; lower the learning rate "
+                    f"the loss became {float(losses.total)} at step {run.step}; lower the learning rate "
                     f"({config.learning_rate:g}) and go on from {run_dir / 'last.pt'}"
                 )
-            average.update(network, step)
+            average.update(network, run.step)
             recent.append(losses)
-            step += 1
-            now = time.monotonic()
-            if step % LOG_EVERY_STEPS == 0 or step == config.steps:
-                progress = _summarise(recent, step, config, (now - started) / len(recent))
+            run.step += 1
+            if run.step % LOG_EVERY_STEPS == 0 or run.step == config.steps:
+                now = time.monotonic()
+                progress = _summarise(recent, run.step, config, (now - started) / len(recent))
                 _append_curve(run_dir / "curves.csv", progress)
                 report(progress)
                 recent, started = [], now
-            if now - saved > config.checkpoint_every_s:
-                save()
-                saved = now
-            if step % config.evaluate_every_steps == 0 or step == config.steps:
-                evaluate(average.network, step)
+            run.save_when_due()
+            if run.step % config.evaluate_every_steps == 0 or run.step == config.steps:
+                evaluate(average.network, run.step)
                 started = time.monotonic()
-    except KeyboardInterrupt:
-        save()
-        raise
-    save()
     return average.network
 
 
@@ -205,35 +257,6 @@ def parameter_groups(
             decay = config.weight_decay if decays else 0.0
             groups.append({"params": chosen, "weight_decay": decay, "share": share})
     return groups
-
-
-def keep(
-    path: Path,
-    config: TrainConfig,
-    step: int,
-    network: MaskNet,
-    average: WeightAverage,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write all that `resume` goes on from."""
-    state = average.network.state_dict(), network.state_dict(), optimizer.state_dict()
-    Checkpoint(config, step, *state).save(path)
-
-
-def resume(path: Path, network: MaskNet, average: WeightAverage, optimizer: torch.optim.Optimizer) -> int:
-    """Load the last checkpoint where there is one; the step to go on from."""
-    if not path.is_file():
-        return 0
-    checkpoint = Checkpoint.load(path)
-    if checkpoint.network is None or checkpoint.optimizer is None:
-        raise TrainingError(f"{path}: a small checkpoint cannot be resumed; start from it instead")
-    try:
-        network.load_state_dict(checkpoint.network)
-        average.network.load_state_dict(checkpoint.average)
-        optimizer.load_state_dict(checkpoint.optimizer)
-    except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"{path}: of another network ({error}); choose another folder") from error
-    return checkpoint.step
 
 
 def loader(batches: IterableDataset[T], config: TrainConfig) -> DataLoader[T]:

@@ -13,7 +13,7 @@ import numpy as np
 from maskwatch.frames import Image
 from maskwatch.labels import WITH_MASK
 from maskwatch.synthesis import Cloth
-from maskwatch.training.prepare import TrainingImage, read_bgr
+from maskwatch.training.prepare import TrainingImage, known, read_bgr
 
 _SMALLEST_CLOTH_PX = 40.0
 _LARGEST_STRETCH = 1.5
@@ -72,6 +72,6 @@ class Cloths:
 def _worn_masks(image: TrainingImage) -> Iterator[tuple[int, float]]:
     """Number and size in px of each face whose mask is large enough to be used."""
     faces, size = image.labelled.faces, image.labelled.faces.size
-    known = np.isfinite(image.landmarks).all(axis=(1, 2)) & ~image.labelled.ignore
-    for face in np.flatnonzero(known & (faces.label == WITH_MASK) & (size >= _SMALLEST_CLOTH_PX)):
+    usable = known(image.landmarks) & ~image.labelled.ignore
+    for face in np.flatnonzero(usable & (faces.label == WITH_MASK) & (size >= _SMALLEST_CLOTH_PX)):
         yield int(face), float(size[face])

@@ -52,6 +52,11 @@ class TrainingImage:
     landmarks: npt.NDArray[np.float32]
 
 
+def known(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which of the faces (n,) have landmarks, of (n, 5, 2) with NaN where unknown."""
+    return np.asarray(np.isfinite(landmarks).all(axis=(1, 2)))
+
+
 class FaceFinder:
     """YuNet through OpenCV's FaceDetectorYN, at the picture's own size and at twice that."""
 

@@ -9,7 +9,6 @@ Interrupted, the same command goes on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +25,12 @@ from maskwatch.training.crops import CropBatch, CropBatches
 from maskwatch.training.export import export_onnx
 from maskwatch.training.loop import (
     LOG_EVERY_STEPS,
+    ResumableRun,
     WeightAverage,
-    keep,
     keep_freed_memory,
     learning_rate,
     loader,
     parameter_groups,
-    resume,
 )
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refiner import Refiner
@@ -60,34 +58,24 @@ def train_refiner(
     refiner = network.refiner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(network, config.ema_decay)
     optimizer = torch.optim.AdamW(parameter_groups(refiner, config), config.learning_rate)
-    step = resume(folder / "last.pt", network, average, optimizer)
-
-    def save() -> None:
-        keep(folder / "last.pt", config, step, network, average, optimizer)
-
+    run = ResumableRun(folder / "last.pt", config, network, average, optimizer)
     first_stage, detector = network.first_stage(), folder / "first-stage.onnx"
     export_onnx(first_stage, card_of(first_stage, Calibration()), detector)
-    batches = CropBatches(maker, config, detector, config.seed + step)
-    losses, saved = [], time.monotonic()
-    try:
+    batches = CropBatches(maker, config, detector, config.seed + run.step)
+    losses = []
+    with run:
         for batch in loader(batches, config):
-            if step >= config.steps:
+            if run.step >= config.steps:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step) * group["share"]
+                group["lr"] = learning_rate(config, run.step) * group["share"]
             losses.append(_step(refiner.train(), optimizer, batch, config))
-            average.update(network, step)
-            step += 1
-            if step % LOG_EVERY_STEPS == 0:
-                report(f"step {step}/{config.steps}: loss {sum(losses) / len(losses):.4f}")
+            average.update(network, run.step)
+            run.step += 1
+            if run.step % LOG_EVERY_STEPS == 0:
+                report(f"step {run.step}/{config.steps}: loss {sum(losses) / len(losses):.4f}")
                 losses = []
-            if time.monotonic() - saved > config.checkpoint_every_s:
-                save()
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        save()
-        raise
-    save()
+            run.save_when_due()
     return average.network
 
 

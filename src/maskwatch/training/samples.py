@@ -26,7 +26,7 @@ from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
 from maskwatch.training.pictures import Cloths, PictureCache, level_for
-from maskwatch.training.prepare import TrainingImage
+from maskwatch.training.prepare import TrainingImage, known
 
 FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -135,9 +135,9 @@ class SampleMaker:
         config = self._config
         crowd = rng.random() < config.masked_crowd_share
         mask_share = 0.75 if crowd else config.drawn_mask_share
-        known = np.isfinite(sample.landmarks).all(axis=(1, 2)) & (sample.label == WITHOUT_MASK)
         size = boxes.size(sample.xyxy)
-        fit = known & ~sample.ignore & (size >= _SMALLEST_DRAWN_PX)
+        bare = known(sample.landmarks) & (sample.label == WITHOUT_MASK)
+        fit = bare & ~sample.ignore & (size >= _SMALLEST_DRAWN_PX)
         for face in np.flatnonzero(fit):
             points = sample.landmarks[face]
             if rng.random() < mask_share:
