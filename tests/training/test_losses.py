@@ -3,9 +3,10 @@ import torch
 
 from maskwatch.training.assign import assign
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.losses import detection_loss, eiou, teacher_loss
-from maskwatch.training.network import Outputs, priors
+from maskwatch.training.losses import detection_loss, eiou, objectness_loss, teacher_loss
+from maskwatch.training.network import Outputs, decode, priors
 from maskwatch.training.samples import Batch
+from maskwatch.training.teacher import at_strides
 
 STRIDES = (8, 16)
 
@@ -42,6 +43,20 @@ def test_a_face_is_learnt_by_priors_near_it():
     middle = prior[found.prior, :2] + prior[found.prior, 2:] / 2
     assert ((middle - 28).abs() < 2.5 * prior[found.prior, 2:]).all()
     assert found.counted.all()
+
+
+def test_task_alignment_takes_the_cells_in_the_box_that_fit_it_best():
+    raw, prior = outputs(1)
+    face = (16.0, 16.0, 48.0, 48.0)
+    better = int(((prior[:, :2] == 24).all(dim=1) & (prior[:, 2] == 8)).nonzero())
+    raw.boxes[0, better] = torch.tensor([1.0, 1.0, *torch.log(torch.tensor([4.0, 4.0]))])
+    found = assign(raw, batch([(0, face, 0, False)], images=1), prior, "task_aligned")
+    middle = prior[found.prior, :2] + prior[found.prior, 2:] / 2
+    assert better in found.prior
+    assert len(found.prior) == 10
+    assert ((middle > 16) & (middle < 48)).all()
+    tiny = assign(raw, batch([(0, (29.0, 29.0, 31.0, 31.0), 0, False)], images=1), prior, "task_aligned")
+    assert len(tiny.prior) == 1  # though no cell's middle lies in it
 
 
 def test_a_prior_learns_one_face_only():
@@ -113,6 +128,18 @@ def test_the_loss_falls_when_outputs_follow_their_gradient():
     assert values[-1] < 0.25 * values[0]
 
 
+def test_objectness_losses():
+    logits = torch.tensor([0.0, 2.0, 0.0, -3.0])
+    wanted = torch.tensor([0.0, 0.0, 0.8, 0.0])
+    chance, entropy = logits.sigmoid(), torch.nn.functional.softplus(logits) - wanted * logits
+    torch.testing.assert_close(objectness_loss(logits, wanted, "cross_entropy"), entropy)
+    torch.testing.assert_close(
+        objectness_loss(logits, wanted, "quality_focal"), entropy * (chance - wanted) ** 2
+    )
+    weight = torch.tensor([0.75 * 0.25, 0.75 * float(chance[1]) ** 2, 0.8, 0.75 * float(chance[3]) ** 2])
+    torch.testing.assert_close(objectness_loss(logits, wanted, "varifocal"), entropy * weight)
+
+
 def test_a_teacher_is_imitated_where_it_sees_faces():
     raw, prior = outputs(1)
     config = TrainConfig()
@@ -126,3 +153,21 @@ def test_a_teacher_is_imitated_where_it_sees_faces():
     assert student.objectness.grad[0, 5] < 0  # falling loss raises the score
     assert student.labels.grad[0, 5, 0] < 0
     assert student.boxes.grad[0, 5].abs().sum() == pytest.approx(0, abs=1e-6)  # the boxes agree already
+
+
+def test_what_a_teacher_sees_at_a_finer_stride_is_told_to_the_coarser_cell_around_it():
+    torch.manual_seed(0)
+    side_hw = 64, 96
+    fine, coarse = priors(*side_hw, (4, 8, 16)), priors(*side_hw, (8, 16))
+    seen = Outputs(torch.randn(2, len(fine), 4), torch.randn(2, len(fine)), torch.randn(2, len(fine), 3))
+    told = at_strides(seen, side_hw, (4, 8, 16), (8, 16))
+    assert told.objectness.shape == (2, len(coarse))
+    before, after = decode(seen.boxes, fine), decode(told.boxes, coarse)
+    for cell, (x, y, stride) in enumerate(coarse.tolist()):
+        inside = ((fine[:, 0] // stride * stride == x) & (fine[:, 1] // stride * stride == y)).nonzero()
+        own = inside[fine[inside, 2] <= stride] if stride == 8 else inside[fine[inside, 2] == stride]
+        assert len(own) == (5 if stride == 8 else 1)
+        best = own[seen.objectness[1, own].argmax()]
+        assert told.objectness[1, cell] == seen.objectness[1, best]
+        torch.testing.assert_close(after[1, cell], before[1, best], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(told.labels[1, cell], seen.labels[1, best])

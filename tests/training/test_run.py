@@ -18,8 +18,9 @@ from maskwatch.training.loop import learning_rate, train
 from maskwatch.training.network import MaskNet, decode, priors
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.plot import plot_run
-from maskwatch.training.run import RunPaths, card_of, network_of, run, split_holdout, start_from
+from maskwatch.training.run import RunPaths, card_of, run, split_holdout, start_from
 from maskwatch.training.samples import SampleMaker
+from maskwatch.training.teacher import teacher_of
 
 
 def maker(images, config):
@@ -122,12 +123,31 @@ def test_a_student_learns_from_a_teacher(training_images, tiny_config, tmp_path)
         tiny_config,
         maker(training_images, tiny_config),
         tmp_path,
-        teacher=network_of(tmp_path / "teacher.pt", strides),
+        teacher=teacher_of(tmp_path / "teacher.pt", strides),
         report=lambda progress: seen.append(progress.teacher),
     )
     assert seen[-1] > 0
     with pytest.raises(TrainingError, match="but the student has"):
-        network_of(tmp_path / "teacher.pt", (8, 16, 32))
+        teacher_of(tmp_path / "teacher.pt", (2, *strides))
+
+
+def test_a_student_of_fewer_levels_learns_from_the_coarser_ones(training_images, tiny_config, tmp_path):
+    layout = NetworkConfig(stride_4=False, context_blocks=(0, 0, 0))
+    config = dataclasses.replace(tiny_config, network=layout)
+    finer = dataclasses.replace(layout, stride_4=True, refiner_blocks=4)
+    state = MaskNet(finer).state_dict()
+    Checkpoint(dataclasses.replace(config, network=finer), 7, state).save(tmp_path / "teacher.pt")
+    teacher = teacher_of(tmp_path / "teacher.pt", layout.strides)
+    assert teacher.refiner is None
+    seen = []
+    train(
+        config,
+        maker(training_images, config),
+        tmp_path,
+        teacher=teacher,
+        report=lambda progress: seen.append(progress.teacher),
+    )
+    assert seen[-1] > 0
 
 
 def test_damaged_checkpoints_are_named(tmp_path):
@@ -158,6 +178,8 @@ def test_learning_rate_warms_up_and_falls():
         ({"network": {"backbone": "vgg"}}, "yunet or mobilenet_v2"),
         ({"network": {"channels": 32}}, "must be 64"),
         ({"steps": 0}, "at least 1"),
+        ({"assigner": "atss"}, "simota, task_aligned, not 'atss'"),
+        ({"objectness_loss": "focal"}, "cross_entropy, quality_focal, varifocal, not 'focal'"),
         ({"sides": [100], "side_shares": [1]}, "no multiples of stride 32"),
         ({"sides": [64], "side_shares": [1, 2]}, "same length"),
     ],

@@ -1,4 +1,8 @@
-"""Which priors learn which face: SimOTA (Ge et al., YOLOX, 2021), for a whole batch at once."""
+"""Which priors learn which face, for a whole batch at once.
+
+SimOTA (Ge et al., YOLOX, 2021) lets as many learn a face as their boxes' IoU adds up to; task alignment
+(Feng et al., TOOD, 2021) the same number for each face, by score and IoU to the sixth power.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from maskwatch.training.config import Assigner
 from maskwatch.training.network import Outputs, decode
 from maskwatch.training.samples import Batch
 
@@ -14,6 +19,7 @@ CENTRE_RADIUS_STRIDES = 2.5
 IOU_COST = 3.0
 OUTSIDE_COST = 1e5
 CANDIDATES = 10
+ALIGNED_IOU_POWER = 6.0
 
 
 @dataclass
@@ -34,7 +40,7 @@ class Assignment:
 
 
 @torch.no_grad()
-def assign(outputs: Outputs, batch: Batch, prior: Tensor) -> Assignment:
+def assign(outputs: Outputs, batch: Batch, prior: Tensor, assigner: Assigner = "simota") -> Assignment:
     """Match the faces of `batch` to the priors (P, 3) by the outputs' present quality."""
     pictures, count = outputs.objectness.shape
     middle = prior[:, :2] + prior[:, 2:3] / 2
@@ -48,9 +54,12 @@ def assign(outputs: Outputs, batch: Batch, prior: Tensor) -> Assignment:
     if not len(faces):
         none = faces
         return Assignment(none, none, none, counted)
-    cost, overlap = _costs(outputs, batch, faces, prior, middle)
+    cost, overlap = _costs(outputs, batch, faces, prior, middle, assigner)
     candidates = min(CANDIDATES, count)
-    amounts = overlap.topk(candidates, dim=1).values.sum(dim=1).int().clamp(min=1)
+    if assigner == "simota":
+        amounts = overlap.topk(candidates, dim=1).values.sum(dim=1).int().clamp(min=1)
+    else:
+        amounts = (cost < OUTSIDE_COST).sum(dim=1).clamp(min=1, max=candidates)
     values, chosen = cost.topk(candidates, dim=1, largest=False)
     kept = (torch.arange(candidates, device=prior.device)[None] < amounts[:, None]) & torch.isfinite(values)
     row, place = torch.nonzero(kept, as_tuple=True)
@@ -63,7 +72,7 @@ def assign(outputs: Outputs, batch: Batch, prior: Tensor) -> Assignment:
 
 
 def _costs(
-    outputs: Outputs, batch: Batch, faces: Tensor, prior: Tensor, middle: Tensor
+    outputs: Outputs, batch: Batch, faces: Tensor, prior: Tensor, middle: Tensor, assigner: Assigner
 ) -> tuple[Tensor, Tensor]:
     """(n, P) costs, infinite where a prior is no candidate, and IoU of n faces with all priors."""
     picture, truth = batch.picture[faces], batch.xyxy[faces]
@@ -76,10 +85,14 @@ def _costs(
     overlap = _iou(truth[:, None], predicted) * candidate
     score = (outputs.labels.sigmoid() * outputs.objectness[..., None].sigmoid()).sqrt()
     miss, hit = -torch.log1p(-score.clamp(max=1 - 1e-6)), -torch.log(score.clamp(min=1e-6))
-    by_label = miss.sum(dim=-1, keepdim=True) - miss + hit  # cross-entropy if the truth is that label
+    if assigner == "simota":  # cross-entropy if the truth is that label
+        by_label = miss.sum(dim=-1, keepdim=True) - miss + hit
+        iou_cost, at_home = IOU_COST, in_box & near
+    else:
+        by_label, iou_cost, at_home = hit, ALIGNED_IOU_POWER, in_box
     label_cost = by_label.movedim(-1, 1)[picture, batch.label[faces]]
-    cost = label_cost - IOU_COST * torch.log(overlap + 1e-8)
-    cost = cost + OUTSIDE_COST * ~(in_box & near)
+    cost = label_cost - iou_cost * torch.log(overlap + 1e-8)
+    cost = cost + OUTSIDE_COST * ~at_home
     return cost.masked_fill(~candidate, torch.inf), overlap
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from maskwatch.errors import OptionError
 from maskwatch.files import LARGEST_SETTINGS_BYTES, read_json
@@ -15,6 +15,8 @@ LARGEST_STRIDE = 32
 LARGEST_NUMBER = 1e12
 YUNET_CHANNELS = 64
 MOBILENET_BLOCKS = 17
+Assigner = Literal["simota", "task_aligned"]
+ObjectnessLoss = Literal["cross_entropy", "quality_focal", "varifocal"]
 LARGEST_NATIVE_PX = 640.0
 """Larger faces are left to the exported model's second look, at a quarter of the picture's sides."""
 
@@ -108,6 +110,9 @@ class TrainConfig:
         set_weights: how often pictures of a data set are drawn, relative to 1.
         loose_sets: data sets whose boxes hold the whole head; see `prepare`.
         backbone_rate: learning rate of the backbone, relative to the rest; for ImageNet's weights.
+        assigner: which cells learn a face: "simota" (Ge et al. 2021) or "task_aligned" (Feng et al. 2021).
+        objectness_loss: "cross_entropy" with 1 where a face is learnt; "quality_focal" (Li et al. 2020) and
+            "varifocal" (Zhang et al. 2021) with the box's IoU there, and less weight on what is easy.
         teacher_loss_weight: how much a teacher's answers count beside the labels, if there is one.
         crops_per_step: faces and what is none in a batch of the second stage's training.
         label_smoothing: share of the second stage's target that all its classes have alike.
@@ -133,6 +138,8 @@ class TrainConfig:
     box_loss_weight: float = 5.0
     label_loss_weight: float = 1.0
     objectness_loss_weight: float = 1.0
+    assigner: Assigner = "simota"
+    objectness_loss: ObjectnessLoss = "cross_entropy"
     teacher_loss_weight: float = 1.0
     crops_per_step: int = 128
     label_smoothing: float = 0.05
@@ -147,6 +154,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise OptionError(f"steps must be at least 1, not {self.steps}")
+        for name, known in (("assigner", get_args(Assigner)), ("objectness_loss", get_args(ObjectnessLoss))):
+            if getattr(self, name) not in known:
+                raise OptionError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
         if len(self.sides) != len(self.side_shares) or not self.sides:
             raise OptionError("sides and side_shares must be lists of the same length")
         wrong = [side for side in self.sides if side % LARGEST_STRIDE]

@@ -22,6 +22,7 @@ from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import Losses, detection_loss
 from maskwatch.training.network import MaskNet, priors
 from maskwatch.training.samples import Batch, Batches, SampleMaker
+from maskwatch.training.teacher import at_strides
 
 T = TypeVar("T")
 LOG_EVERY_STEPS = 50
@@ -144,7 +145,7 @@ def train(
 ) -> MaskNet:
     """Train from `run_dir`'s last checkpoint, or from scratch, to `config.steps`; give the average.
 
-    `start` initialises a fresh network (a warm start); `teacher`, of the same strides, is imitated
+    `start` initialises a fresh network (a warm start); `teacher`, perhaps of finer strides, too, is imitated
     beside the labels. `report` sees the losses now and then,
     `evaluate` the averaged network every `config.evaluate_every_steps`. Writes `last.pt` and
     `curves.csv` to `run_dir`.
@@ -228,11 +229,15 @@ def _step(
     """Forward, backward and one optimiser step."""
     batch = Batch(*(getattr(batch, name).to(device) for name in Batch.__dataclass_fields__))
     images = batch.images.flip(-1).permute(0, 3, 1, 2).float()  # RGB → BGR; already channels-last
+    height, width = images.shape[2:]
+    strides = config.network.strides
+    taught = None
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         outputs = network(images)
-        with torch.no_grad():
-            taught = None if teacher is None else teacher(images)
-    prior = priors(images.shape[2], images.shape[3], config.network.strides).to(device)
+        if teacher is not None:
+            with torch.no_grad():
+                taught = at_strides(teacher(images), (height, width), teacher.config.strides, strides)
+    prior = priors(height, width, strides).to(device)
     losses = detection_loss(outputs, batch, prior, config, taught)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from maskwatch.training.assign import assign
-from maskwatch.training.config import TrainConfig
+from maskwatch.training.config import ObjectnessLoss, TrainConfig
 from maskwatch.training.network import Outputs, decode
 from maskwatch.training.samples import Batch
 
@@ -36,18 +36,19 @@ def detection_loss(
     outputs: Outputs, batch: Batch, prior: Tensor, config: TrainConfig, teacher: Outputs | None = None
 ) -> Losses:
     """Loss of the raw outputs for one batch at priors (P, 3); a teacher's outputs count beside the labels."""
-    found = assign(outputs, batch, prior)
+    found = assign(outputs, batch, prior, config.assigner)
     positives = max(1, len(found.face))
-    wanted = torch.zeros_like(outputs.objectness)
-    wanted[found.picture, found.prior] = 1.0
-    objectness = functional.binary_cross_entropy_with_logits(outputs.objectness, wanted, reduction="none")
-    objectness = (objectness * found.counted).sum() / positives
-
     predicted = decode(outputs.boxes[found.picture, found.prior], prior[found.prior])
     overlap, distance = eiou(predicted, batch.xyxy[found.face])
     box = distance.sum() / positives
 
     quality = overlap.detach().clamp(0, 1)
+    wanted = torch.zeros_like(outputs.objectness)
+    is_plain = config.objectness_loss == "cross_entropy"
+    wanted[found.picture, found.prior] = torch.ones_like(quality) if is_plain else quality
+    objectness = objectness_loss(outputs.objectness, wanted, config.objectness_loss)
+    objectness = (objectness * found.counted).sum() / positives
+
     logits = outputs.labels[found.picture, found.prior]
     truth = functional.one_hot(batch.label[found.face], logits.shape[-1]).to(logits.dtype)
     label = functional.binary_cross_entropy_with_logits(logits, truth * quality[:, None], reduction="none")
@@ -69,6 +70,21 @@ def detection_loss(
         distance_to_teacher.detach(),
         len(found.face),
     )
+
+
+def objectness_loss(logits: Tensor, wanted: Tensor, kind: ObjectnessLoss) -> Tensor:
+    """Each cell's loss for a wanted objectness of 0 or, where a face is learnt, up to 1.
+
+    Focal losses weigh a cell by how wrong it is (quality: |p − q|², Li et al. 2020), or a face's cell by
+    its quality and others by 0.75·p² (varifocal, Zhang et al. 2021).
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    if kind == "cross_entropy":
+        return entropy
+    chance = logits.detach().sigmoid() if kind == "varifocal" else logits.sigmoid()
+    if kind == "varifocal":
+        return entropy * torch.where(wanted > 0, wanted, 0.75 * chance**2)
+    return entropy * (chance - wanted).abs() ** 2
 
 
 def teacher_loss(outputs: Outputs, teacher: Outputs, prior: Tensor, config: TrainConfig) -> Tensor:

@@ -28,6 +28,7 @@ from maskwatch.training.network import MaskNet
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 from maskwatch.training.samples import SampleMaker
+from maskwatch.training.teacher import teacher_of
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30
@@ -125,7 +126,7 @@ def run(
         maker,
         paths.folder,
         start=None if init is None else lambda fresh: start_from(fresh, init),
-        teacher=None if teacher is None else network_of(teacher, config.network.strides),
+        teacher=None if teacher is None else teacher_of(teacher, config.network.strides),
         report=report,
         evaluate=look_at_holdout,
     )
@@ -252,18 +253,6 @@ def start_from(network: MaskNet, path: Path) -> int:
     }
     network.load_state_dict({**own, **fitting})
     return len(fitting)
-
-
-def network_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
-    """The averaged network of one of our checkpoints.
-
-    Raises:
-        TrainingError: it is none, or the network has other strides.
-    """
-    network = Checkpoint.load(path).averaged()
-    if network.config.strides != strides:
-        raise TrainingError(f"{path}: strides {network.config.strides}, but the student has {strides}")
-    return network
 
 
 def card_of(
