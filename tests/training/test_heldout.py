@@ -1,0 +1,56 @@
+"""Models are compared on the pictures kept out of training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from maskwatch.codec import read_picture
+from maskwatch.datasets import read_coco
+from maskwatch.detector import DetectOptions, Detector
+from maskwatch.training.heldout import as_they_are, mirrored, mirrored_at_sizes
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_faces_are_mirrored_with_their_picture(coco_folder, factor):
+    image = read_coco(coco_folder)[0]
+    pixels = read_picture(image.path).image
+    truth, turned = mirrored(image, pixels, factor)
+    assert turned.shape == (round(300 * factor), round(400 * factor), 3)
+    assert truth.size_wh == (turned.shape[1], turned.shape[0])
+    before, after = image.faces.xyxy[0], truth.faces.xyxy[0]
+    np.testing.assert_allclose(
+        after, np.array([400 - before[2], before[1], 400 - before[0], before[3]]) * factor
+    )
+    back, again = mirrored(truth, turned, 1.0)
+    np.testing.assert_allclose(back.faces.xyxy, image.faces.xyxy * factor, rtol=1e-5)
+    assert (again == turned[:, ::-1]).all()
+    assert (image.faces.xyxy[0] == before).all()
+
+
+def test_a_good_detector_has_good_figures(coco_folder):
+    images = [image for image in read_coco(coco_folder) if len(image.faces)]
+    detector = Detector("nano", DetectOptions(score_threshold=0.001))
+    figures = as_they_are(detector, images), mirrored_at_sizes(detector, images)
+    assert all(each.face_ap > 0.95 and each.map_two > 0.9 for each in figures)
+
+
+def test_the_command(coco_folder, tmp_path):
+    def said(**recipe):
+        (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+        command = [sys.executable, "-m", "maskwatch.training.heldout", coco_folder, "nano"]
+        command += ["--recipe", tmp_path / "recipe.json"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = said(holdout_share=1.0)
+    assert done.returncode == 0, done.stderr
+    as_is, turned = done.stdout.splitlines()
+    assert as_is.startswith("nano: 7 pictures as they are: mAP 1.0000, face AP 1.0000 (with_mask 1.000, ")
+    assert turned.startswith("nano: mirrored, three sizes: mAP ")
+    done = said(holdout_share=0.0)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no pictures were kept out" in done.stderr
