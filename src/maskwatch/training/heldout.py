@@ -5,8 +5,8 @@ r"""Compare models on the photos kept out of training, by which a choice is made
 
 Few photos are kept out, and one threshold on few photos jumps. So next to the photos as they are, they are
 shown mirrored at 0.8, 1 and 1.25 times their size, and the figures are means over these and over IoU 0.4, 0.5
-and 0.6. Three short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the
-second (docs/experiments.md): smaller differences say nothing.
+and 0.6. Three short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in
+the second (docs/experiments.md): smaller differences say nothing.
 """
 
 from __future__ import annotations

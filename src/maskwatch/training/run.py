@@ -114,8 +114,11 @@ def run(
         data, paths, config, sets=sets, landmark_model=landmark_model, corrections=corrections
     )
 
+    teaching = None if teacher is None else teacher_of(teacher, config.network.strides)
+    taught_by = None if teaching is None else teaching.config.backbone
+
     def look_at_holdout(network: MaskNet, step: int) -> None:
-        export_onnx(network, card_of(network, Calibration(), is_taught=teacher is not None), paths.model)
+        export_onnx(network, card_of(network, Calibration(), taught_by=taught_by), paths.model)
         if holdout:
             figures = measure(paths.model, holdout)
             _append_holdout(paths.holdout, step, figures)
@@ -126,11 +129,11 @@ def run(
         maker,
         paths.folder,
         start=None if init is None else lambda fresh: start_from(fresh, init),
-        teacher=None if teacher is None else teacher_of(teacher, config.network.strides),
+        teacher=teaching,
         report=report,
         evaluate=look_at_holdout,
     )
-    export_calibrated(network, holdout, paths.model, is_taught=teacher is not None)
+    export_calibrated(network, holdout, paths.model, taught_by=taught_by)
     Checkpoint.load(paths.folder / "last.pt").small().save(paths.small_checkpoint)
     return paths.model
 
@@ -196,11 +199,11 @@ def export_calibrated(
     holdout: list[LabelledImage],
     model: Path,
     *,
-    is_taught: bool = False,
+    taught_by: str | None = None,
     version: str = "1",
 ) -> Calibration:
     """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
-    card = partial(card_of, network, is_taught=is_taught, version=version)
+    card = partial(card_of, network, taught_by=taught_by, version=version)
     calibration = Calibration()
     export_onnx(network.first_stage(), card(calibration), model)
     if holdout:
@@ -256,14 +259,14 @@ def start_from(network: MaskNet, path: Path) -> int:
 
 
 def card_of(
-    network: MaskNet, calibration: Calibration, *, is_taught: bool = False, version: str = "1"
+    network: MaskNet, calibration: Calibration, *, taught_by: str | None = None, version: str = "1"
 ) -> ModelCard:
-    """The card of a freshly trained network; `is_taught` if it imitated a teacher."""
+    """The card of a freshly trained network; `taught_by` is the backbone of the teacher that it imitated."""
     origins = [_ORIGINS[network.config.backbone]]
     if network.refiner is not None:
         origins.append(f"second stage: {_ORIGINS['mobilenet_v2']}")
-    if is_taught:
-        origins.append(f"taught by a network of ours that started from {_ORIGINS['mobilenet_v2']}")
+    if taught_by is not None:
+        origins.append(f"taught by a network of ours that builds on {_ORIGINS[taught_by]}")
     return ModelCard(
         name=f"maskwatch-{network.config.name}",
         version=version,
