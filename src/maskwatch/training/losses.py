@@ -81,10 +81,10 @@ def objectness_loss(logits: Tensor, wanted: Tensor, kind: ObjectnessLoss) -> Ten
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     if kind == "cross_entropy":
         return entropy
-    chance = logits.detach().sigmoid() if kind == "varifocal" else logits.sigmoid()
-    if kind == "varifocal":
-        return entropy * torch.where(wanted > 0, wanted, 0.75 * chance**2)
-    return entropy * (chance - wanted).abs() ** 2
+    chance = logits.sigmoid()
+    if kind == "quality_focal":
+        return entropy * (chance - wanted) ** 2
+    return entropy * torch.where(wanted > 0, wanted, 0.75 * chance.detach() ** 2)
 
 
 def teacher_loss(outputs: Outputs, teacher: Outputs, prior: Tensor, config: TrainConfig) -> Tensor:
