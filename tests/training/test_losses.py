@@ -4,7 +4,7 @@ import torch
 from maskwatch.training.assign import assign
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import detection_loss, eiou, objectness_loss, teacher_loss
-from maskwatch.training.network import Outputs, decode, priors
+from maskwatch.training.network import Outputs, decode, outputs_of, priors
 from maskwatch.training.samples import Batch
 from maskwatch.training.teacher import at_strides
 
@@ -159,8 +159,8 @@ def test_what_a_teacher_sees_at_a_finer_stride_is_told_to_the_coarser_cell_aroun
     torch.manual_seed(0)
     side_hw = 64, 96
     fine, coarse = priors(*side_hw, (4, 8, 16)), priors(*side_hw, (8, 16))
-    seen = Outputs(torch.randn(2, len(fine), 4), torch.randn(2, len(fine)), torch.randn(2, len(fine), 3))
-    told = at_strides(seen, side_hw, (4, 8, 16), (8, 16))
+    levels = [torch.randn(2, 8, 64 // stride, 96 // stride) for stride in (4, 8, 16)]
+    seen, told = outputs_of(levels), at_strides(levels, (8, 16))
     assert told.objectness.shape == (2, len(coarse))
     before, after = decode(seen.boxes, fine), decode(told.boxes, coarse)
     for cell, (x, y, stride) in enumerate(coarse.tolist()):

@@ -20,16 +20,14 @@ import cv2
 import numpy as np
 
 from maskwatch.codec import read_picture
-from maskwatch.datasets import LabelledImage, read_coco
-from maskwatch.detections import Detections
-from maskwatch.detector import DetectOptions, Detector
+from maskwatch.datasets import LabelledImage
+from maskwatch.detector import Detector
 from maskwatch.errors import DatasetError, MaskwatchError
-from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
+from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.corrections import read_corrections
-from maskwatch.training.run import judging, split_holdout
+from maskwatch.training.run import holdout_of, measure, unfiltered
 
 FACTORS = (0.8, 1.0, 1.25)
 IOUS = (0.4, 0.5, 0.6)
@@ -54,22 +52,22 @@ class Figures:
         return f"mAP {self.map_two:.4f}, face AP {self.face_ap:.4f} ({labels})"
 
 
-def as_they_are(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
+def as_they_are(detector: Detector, images: list[LabelledImage]) -> Figures:
     """Figures at IoU 0.5 of `detector`, which should report all it sees, on pictures at their own size."""
-    return _figures([(images, [detector.detect(image.path) for image in images])], (0.5,))
+    return _means([measure(detector, images)])
 
 
 def mirrored_at_sizes(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
     """Means over `FACTORS` and `IOUS` of the same on the mirrored pictures."""
-    looks = []
+    reports = []
     for factor in FACTORS:
         truths, found = [], []
         for image in images:
             truth, pixels = mirrored(image, read_picture(image.path).image, factor)
             truths.append(truth)
             found.append(detector.detect(pixels))
-        looks.append((truths, found))
-    return _figures(looks, IOUS)
+        reports += [evaluate(truths, found, iou=iou) for iou in IOUS]
+    return _means(reports)
 
 
 def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[LabelledImage, Image]:
@@ -83,10 +81,7 @@ def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[Labell
     return replace(image, faces=replace(image.faces, xyxy=xyxy), size_wh=(width, height)), scaled
 
 
-def _figures(
-    looks: Sequence[tuple[Sequence[LabelledImage], Sequence[Detections]]], ious: Sequence[float]
-) -> Figures:
-    reports = [evaluate(truths, found, iou=iou) for truths, found in looks for iou in ious]
+def _means(reports: Sequence[Report]) -> Figures:
     return Figures(
         map_two=float(np.mean([report.map_two for report in reports])),
         face_ap=float(np.mean([report.face_ap for report in reports])),
@@ -112,17 +107,13 @@ def main() -> None:
     given = parser.parse_args()
     try:
         config = TrainConfig.from_file(given.recipe)
-        _, holdout = split_holdout(list(read_coco(given.data)), config.holdout_share)
-        mended = read_corrections(given.corrections) if given.corrections else {}
-        images = judging(holdout, mended, config)
+        images = holdout_of(given.data, given.corrections, config)
         if not images:
             raise DatasetError(
                 f"{given.data}: no pictures were kept out; pass the folder that was trained on"
             )
         for model in given.model:
-            detector = Detector(
-                model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, threads=given.threads)
-            )
+            detector = unfiltered(model, given.threads)
             print(f"{model}: {len(images)} pictures as they are: {as_they_are(detector, images)}")
             print(f"{model}: mirrored, three sizes: {mirrored_at_sizes(detector, images)}", flush=True)
     except MaskwatchError as error:

@@ -236,7 +236,7 @@ def _step(
         outputs = network(images)
         if teacher is not None:
             with torch.no_grad():
-                taught = at_strides(teacher(images), (height, width), teacher.config.strides, strides)
+                taught = at_strides(teacher.levels(images), strides)
     prior = priors(height, width, strides).to(device)
     losses = detection_loss(outputs, batch, prior, config, taught)
     optimizer.zero_grad(set_to_none=True)

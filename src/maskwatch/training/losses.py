@@ -44,8 +44,7 @@ def detection_loss(
 
     quality = overlap.detach().clamp(0, 1)
     wanted = torch.zeros_like(outputs.objectness)
-    is_plain = config.objectness_loss == "cross_entropy"
-    wanted[found.picture, found.prior] = torch.ones_like(quality) if is_plain else quality
+    wanted[found.picture, found.prior] = 1.0 if config.objectness_loss == "cross_entropy" else quality
     objectness = objectness_loss(outputs.objectness, wanted, config.objectness_loss)
     objectness = (objectness * found.counted).sum() / positives
 

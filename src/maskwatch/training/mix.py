@@ -20,13 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskwatch.datasets import read_coco
 from maskwatch.errors import MaskwatchError, TrainingError
 from maskwatch.training.blocks import ContextBlock, ResidualUnit
 from maskwatch.training.checkpoint import Checkpoint
-from maskwatch.training.corrections import read_corrections
 from maskwatch.training.network import MaskNet
-from maskwatch.training.run import RunPaths, finish, judging, split_holdout
+from maskwatch.training.run import RunPaths, finish, holdout_of
 
 
 def mix(shares: Mapping[Path, float]) -> Checkpoint:
@@ -97,9 +95,7 @@ def main() -> None:
             path, _, share = words.rpartition("=")
             shares[Path(path)] = float(share)
         mixed = mix(shares)
-        _, holdout = split_holdout(list(read_coco(given.data)), mixed.config.holdout_share)
-        mended = read_corrections(given.corrections) if given.corrections else {}
-        holdout = judging(holdout, mended, mixed.config)
+        holdout = holdout_of(given.data, given.corrections, mixed.config)
         print(finish(mixed, holdout, RunPaths(given.output), version=given.version))
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

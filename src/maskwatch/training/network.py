@@ -75,9 +75,7 @@ class MaskNet(nn.Module):
 
     def forward(self, x: Tensor) -> Outputs:
         """Outputs for BGR pictures (B, 3, h, w) of any size; cells at the border may be cut off."""
-        flat = [level.permute(0, 2, 3, 1).flatten(1, 2) for level in self.levels(x)]
-        both = torch.cat(flat, dim=1).float()
-        return Outputs(both[..., :4], both[..., 4], both[..., 5:])
+        return outputs_of(self.levels(x))
 
     def levels(self, x: Tensor) -> list[Tensor]:
         """One (B, 8, ⌈h/stride⌉, ⌈w/stride⌉) a level, finest first."""
@@ -101,6 +99,13 @@ class MaskNet(nn.Module):
     def parameter_count(self) -> int:
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def outputs_of(levels: Sequence[Tensor]) -> Outputs:
+    """The outputs of `MaskNet.levels`, finest first, as one."""
+    flat = [level.permute(0, 2, 3, 1).flatten(1, 2) for level in levels]
+    both = torch.cat(flat, dim=1).float()
+    return Outputs(both[..., :4], both[..., 4], both[..., 5:])
 
 
 def priors(height: int, width: int, strides: Sequence[int]) -> Tensor:

@@ -120,7 +120,7 @@ def run(
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export_onnx(network, card_of(network, Calibration(), taught_by=taught_by), paths.model)
         if holdout:
-            figures = measure(paths.model, holdout)
+            figures = measure(unfiltered(paths.model), holdout)
             _append_holdout(paths.holdout, step, figures)
             report_holdout(step, figures)
 
@@ -188,9 +188,23 @@ def judging(
     ]
 
 
-def measure(model: Path, images: list[LabelledImage]) -> Report:
-    """Figures of an exported model on labelled pictures, at their own size up to 1024 px."""
-    detector = Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE))
+def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> list[LabelledImage]:
+    """`judging` of the pictures of a COCO folder that a training by `config` keeps out.
+
+    Raises:
+        DatasetError, TrainingError: the folder or the file of corrections cannot be read.
+    """
+    _, holdout = split_holdout(list(read_coco(data)), config.holdout_share)
+    return judging(holdout, {} if corrections is None else read_corrections(corrections), config)
+
+
+def unfiltered(model: Path | str, threads: int = 0) -> Detector:
+    """An exported or a packaged model that reports all it sees, for whole precision-recall curves."""
+    return Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, threads=threads))
+
+
+def measure(detector: Detector, images: list[LabelledImage]) -> Report:
+    """Figures of an `unfiltered` model on labelled pictures, at their own size up to 1024 px."""
     return evaluate(images, [detector.detect(image.path) for image in images])
 
 
@@ -230,7 +244,7 @@ def finish(checkpoint: Checkpoint, holdout: list[LabelledImage], paths: RunPaths
     written = f"written: {paths.model}, {paths.small_checkpoint}"
     if not holdout:
         return written
-    figures = measure(paths.model, holdout)
+    figures = measure(unfiltered(paths.model), holdout)
     return f"held out: mAP50 {figures.map_two:.4f}, face AP {figures.face_ap:.4f}; {calibration}\n{written}"
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from maskwatch.errors import TrainingError
 from maskwatch.training.checkpoint import Checkpoint
-from maskwatch.training.network import MaskNet, Outputs
+from maskwatch.training.network import MaskNet, Outputs, outputs_of
 
 
 def teacher_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
@@ -25,39 +27,25 @@ def teacher_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     return network
 
 
-def at_strides(
-    outputs: Outputs, side_hw: tuple[int, int], own: Sequence[int], wanted: Sequence[int]
-) -> Outputs:
-    """Outputs at the strides `own` as a network of the coarser strides `wanted` would give them.
+def at_strides(levels: Sequence[Tensor], strides: Sequence[int]) -> Outputs:
+    """`MaskNet.levels` as a network of `strides`, the coarsest of theirs, would give them.
 
-    What a finer level sees, which one of `wanted` has to see for it, goes to the finest of these: each of its
-    cells takes the most likely of itself and those in it.
+    What a finer level sees, which one of `strides` has to see for it, goes to the finest of these: each of
+    its cells takes the most likely of itself and those in it.
     """
-    height, width = side_hw
-    at, levels = 0, []
-    for stride in own:
-        count = -(-height // stride) * -(-width // stride)
-        levels.append(Outputs(*(each[:, at : at + count] for each in outputs)))
-        at += count
-    finer = [stride for stride in own if stride not in wanted]
-    for index, stride in enumerate(finer):
-        levels[index + 1] = _folded(levels[index], levels[index + 1], width // stride)
-    return Outputs(*(torch.cat(each, dim=1) for each in zip(*levels[len(finer) :], strict=True)))
+    told = [level.float() for level in levels]
+    while len(told) > len(strides):
+        fine, coarse, *others = told
+        told = [_folded(fine, coarse), *others]
+    return outputs_of(told)
 
 
-def _folded(fine: Outputs, coarse: Outputs, width: int) -> Outputs:
-    """`coarse`, its cells replaced where one of the four cells of `fine` in them is more likely a face."""
-    pictures = len(fine.objectness)
-    fours = []
-    for each in fine:
-        grid = each.reshape(pictures, -1, 2, width // 2, 2, *each.shape[2:]).movedim(2, 3)
-        fours.append(grid.reshape(pictures, -1, 4, *each.shape[2:]))
-    boxes, objectness, labels = fours
-    corner = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]], device=boxes.device)
-    boxes = torch.cat([boxes[..., :2] / 2 + corner, boxes[..., 2:] - math.log(2)], dim=-1)
-    boxes = torch.cat([coarse.boxes[:, :, None], boxes], dim=2)
-    labels = torch.cat([coarse.labels[:, :, None], labels], dim=2)
-    objectness = torch.cat([coarse.objectness[:, :, None], objectness], dim=2)
-    best = objectness.argmax(dim=2, keepdim=True)
-    take = [each.take_along_dim(best[..., None], dim=2)[:, :, 0] for each in (boxes, labels)]
-    return Outputs(take[0], objectness.amax(dim=2), take[1])
+def _folded(fine: Tensor, coarse: Tensor) -> Tensor:
+    """`coarse` (B, 8, h, w), a cell replaced where one of the four of `fine` in it is more likely a face."""
+    pictures, channels, height, width = coarse.shape
+    fours = functional.pixel_unshuffle(fine, 2).reshape(pictures, channels, 4, height, width)
+    corner = torch.tensor([[0, 0.5, 0, 0.5], [0, 0, 0.5, 0.5]], device=fine.device)[..., None, None]
+    moved = [fours[:, :2] / 2 + corner, fours[:, 2:4] - math.log(2), fours[:, 4:]]
+    five = torch.cat([coarse[:, :, None], torch.cat(moved, dim=1)], dim=2)
+    best = five[:, 4:5].argmax(dim=2, keepdim=True)
+    return five.take_along_dim(best, dim=2).squeeze(2)
