@@ -1,8 +1,8 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `slices`, `errors`, `near`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run by
-default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate` and
-`int8` less. `gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos.
+`accuracy`, `slices`, `errors`, `near`, `shifts`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run
+by default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate`
+and `int8` less. `gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos.
 `page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
 
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "slices": ("slices", "run"),
     "errors": ("errors", "run"),
     "near": ("near", "run"),
+    "shifts": ("shifts", "run"),
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),
     "cost": ("cost", "run"),
@@ -38,7 +39,19 @@ BENCHMARKS = {
     "simulate": ("simulate_cameras", "run"),
 }
 """Module and function of each; imported when asked for, as some need more than others."""
-USUAL = ("accuracy", "slices", "errors", "near", "speed", "sides", "cost", "tracking", "video", "web")
+USUAL = (
+    "accuracy",
+    "slices",
+    "errors",
+    "near",
+    "shifts",
+    "speed",
+    "sides",
+    "cost",
+    "tracking",
+    "video",
+    "web",
+)
 NEED_NOTHING = ("web", "hour", "gallery")
 """Those that need neither peers nor photos of `SHARED`."""
 

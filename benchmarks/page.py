@@ -18,6 +18,7 @@ SHOWN = (
     "slices",
     "errors",
     "near",
+    "shifts",
     "speed",
     "sides",
     "int8",

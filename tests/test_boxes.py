@@ -27,6 +27,15 @@ def test_clip_stops_at_the_borders():
     np.testing.assert_array_equal(boxes.clip(array((-5, -5, 50, 7)), (40, 30)), array((0, 0, 40, 7)))
 
 
+def test_boxes_are_warped_as_ellipses():
+    square = array((10, 10, 30, 30))
+    turned = np.array([[0.6, -0.8, 5], [0.8, 0.6, 0]])
+    centre = turned[:, :2] @ [20, 20] + turned[:, 2]
+    np.testing.assert_allclose(boxes.warped(square, turned), [[*centre - 10, *centre + 10]], rtol=1e-6)
+    mirrored = np.array([[-2.0, 0, 100], [0, 0.5, 0]])
+    np.testing.assert_allclose(boxes.warped(array((10, 10, 30, 50)), mirrored), [[40, 5, 80, 25]])
+
+
 def test_empty_arrays_stay_empty():
     nothing = array()
     assert boxes.iou(nothing, array((0, 0, 1, 1))).shape == (0, 1)

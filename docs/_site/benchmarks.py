@@ -154,6 +154,16 @@ def _near(figures: dict[str, Any]) -> Iterator[str]:
     yield from table(["model", "largest face, px", "photos", "found", "right", "false alarms"], rows)
 
 
+def _shifts(figures: dict[str, Any]) -> Iterator[str]:
+    yield "Tight mAP50 / face AP of the same photos as another lamp, camera or program would show them:\n"
+    shifts = next(iter(figures.values()))
+    rows = (
+        [shift, *(f"{one[shift]['tight']:.3f} / {one[shift]['face_ap']:.3f}" for one in figures.values())]
+        for shift in shifts
+    )
+    yield from table(["", *figures], rows)
+
+
 def _speed(figures: dict[str, Any]) -> Iterator[str]:
     frames = [name for name in figures if name != "image command"]
     for threads in dict.fromkeys(name.partition(", ")[2] for name in frames):
@@ -240,6 +250,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "slices": ("Slices", _slices),
     "errors": ("What the errors cost", _errors),
     "near": ("Seen from near", _near),
+    "shifts": ("In other light, by other cameras", _shifts),
     "speed": ("Speed", _speed),
     "sides": ("Smaller pictures", _sides),
     "int8": ("INT8", _int8),

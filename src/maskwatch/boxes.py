@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -72,3 +74,12 @@ def from_xywh(xywh: FloatArray) -> FloatArray:
 def to_xywh(xyxy: FloatArray) -> FloatArray:
     """Boxes (n, 4) as `xyxy` turned into left, top, width, height."""
     return np.concatenate([xyxy[:, :2], xyxy[:, 2:4] - xyxy[:, :2]], axis=1).astype(np.float32)
+
+
+def warped(xyxy: FloatArray, affine: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    """Boxes (n, 4) around the ellipses in `xyxy`, as a face is one, after an affine map (2, 3)."""
+    linear, offset = affine[:, :2], affine[:, 2]
+    centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2 @ linear.T + offset
+    axes = (xyxy[:, 2:] - xyxy[:, :2]) / 2
+    half = np.sqrt(axes**2 @ linear.T**2)
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from maskwatch import boxes
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.training.heldout import as_they_are, mirrored, mirrored_at_sizes
+from maskwatch.training.shifts import SHIFTS
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
@@ -33,6 +35,19 @@ def test_faces_are_mirrored_with_their_picture(coco_folder, factor):
     assert (image.faces.xyxy[0] == before).all()
 
 
+@pytest.mark.parametrize("name", SHIFTS)
+def test_faces_are_still_found_where_a_shift_moves_them(coco_folder, name):
+    images = [image for image in read_coco(coco_folder) if len(image.faces)][:2]
+    detector = Detector("small")
+    for image in images:
+        pixels = read_picture(image.path).image
+        truth, changed = SHIFTS[name](image, pixels)
+        assert changed.dtype == np.uint8
+        assert truth.size_wh == (changed.shape[1], changed.shape[0])
+        assert (changed.shape == pixels.shape and (changed == pixels).all()) == (name == "as it is")
+        assert boxes.iou(truth.faces.xyxy, detector.detect(changed).xyxy).max(axis=1).min() > 0.5
+
+
 def test_a_good_detector_has_good_figures(coco_folder):
     images = [image for image in read_coco(coco_folder) if len(image.faces)]
     detector = Detector("nano", DetectOptions(score_threshold=0.001))
@@ -49,10 +64,12 @@ def test_the_command(coco_folder, tmp_path):
 
     done = said(holdout_share=1.0)
     assert done.returncode == 0, done.stderr
-    as_is, turned = done.stdout.splitlines()
+    as_is, turned, shifted = done.stdout.splitlines()
     figures = r"mAP (0\.9|1\.0)\d+, face AP (0\.9|1\.0)\d+ \(with_mask .*, mask_worn_incorrectly .*\)"
     assert re.fullmatch("nano: 7 pictures as they are: " + figures, as_is)
     assert re.fullmatch("nano: mirrored, three sizes: " + figures, turned)
+    figures = r"mAP \d\.\d+, face AP \d\.\d+ \(with_mask .*, mask_worn_incorrectly .*\)"
+    assert re.fullmatch("nano: shifted, 14 ways: " + figures, shifted)
     done = said(holdout_share=0.0)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no pictures were kept out" in done.stderr

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskwatch import boxes
-from maskwatch.training.augment import photometric
+from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import AugmentConfig, TrainConfig
 from maskwatch.training.pictures import Cloths, PictureCache
 from maskwatch.training.samples import Batches, SampleMaker
@@ -151,3 +151,32 @@ def test_photometric_changes_keep_the_shape(astronaut, seed):
     assert changed.dtype == np.uint8
     assert (changed != image).any()
     np.testing.assert_array_equal(photometric(image, np.random.default_rng(seed), strength=0), image)
+
+
+def test_odd_colours_keep_the_drawing(astronaut):
+    """Colours change in several ways, and light and shade stay where they were."""
+    image = np.ascontiguousarray(astronaut[:200, 100:300])
+    changed = [odd_colours(image, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in changed)
+    assert len({one.tobytes() for one in changed}) > 6
+    for one in changed:
+        alike = np.corrcoef(one.mean(axis=2).ravel(), image.mean(axis=2).ravel())[0, 1]
+        assert alike > 0.8
+
+
+def test_shares_of_odd_colours_and_squeezes(training_images):
+    """The same random numbers show the same faces, in other colours or of another shape."""
+
+    def faces(**augment):
+        make = maker(training_images[1:2], native_share=0.0, tilt_share=0.0, **augment)
+        return [make.make(128, np.random.default_rng(seed)) for seed in range(20)]
+
+    plain, odd = faces(), faces(odd_colour_share=1.0)
+    assert all((one.xyxy == other.xyxy).all() for one, other in zip(plain, odd, strict=True))
+    assert sum((one.image != other.image).any() for one, other in zip(plain, odd, strict=True)) > 15
+
+    def shapes(samples):
+        wh = np.concatenate([one.xyxy[~one.ignore][:, 2:] - one.xyxy[~one.ignore][:, :2] for one in samples])
+        return np.log(wh[:, 0] / wh[:, 1]).std()
+
+    assert shapes(faces(squeeze_deviation=0.3)) > 2 * shapes(faces(squeeze_deviation=0.0))

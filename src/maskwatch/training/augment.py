@@ -22,6 +22,14 @@ def photometric(image: Image, rng: np.random.Generator, strength: float = 1.0) -
     return image
 
 
+def odd_colours(image: Image, rng: np.random.Generator) -> Image:
+    """A copy of an RGB picture whose colours tell little: a strange lamp, an infrared camera, a flash.
+
+    Without them a network learns that masks are pale blue and skin is not, and fails where the light is red.
+    """
+    return _ODD_COLOURS[rng.integers(len(_ODD_COLOURS))](image, rng)
+
+
 def _with_table(image: Image, values: npt.NDArray[np.floating[Any]]) -> Image:
     return cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
@@ -66,6 +74,22 @@ def _coloured_light(image: Image, rng: np.random.Generator) -> Image:
 def _grey(image: Image, _: np.random.Generator) -> Image:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
+
+def _turned_hue(image: Image, rng: np.random.Generator) -> Image:
+    """Any other colours."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + int(rng.integers(180))) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
+
+
+def _swapped_channels(image: Image, rng: np.random.Generator) -> Image:
+    return np.ascontiguousarray(image[..., rng.permutation(3)])
+
+
+def _burnt_out(image: Image, rng: np.random.Generator) -> Image:
+    """Over-exposed: what is light has no drawing left."""
+    return _with_table(image, np.arange(256) * rng.uniform(1.2, 2.2) + rng.uniform(0, 40))
 
 
 def _defocus(image: Image, rng: np.random.Generator) -> Image:
@@ -130,3 +154,5 @@ _CHANGES: tuple[tuple[float, Change], ...] = (
     (0.10, _noise),
     (0.25, _jpeg),
 )
+
+_ODD_COLOURS: tuple[Change, ...] = (_coloured_light, _grey, _turned_hue, _swapped_channels, _burnt_out)

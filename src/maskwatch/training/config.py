@@ -96,6 +96,10 @@ class AugmentConfig:
     """Share of samples turned by 90, 180 or 270°, as a telephone held sideways or upside down turns them."""
     strength: float = 1.0
     """Scales the chance of every photometric change; 0 switches them off."""
+    odd_colour_share: float = 0.0
+    """Share of samples whose colours tell little: coloured lamps, grey, turned hues, burnt out."""
+    squeeze_deviation: float = 0.06
+    """Standard deviation of the logarithm of a picture's squeeze; 16:9 made square is squeezed by 0.29."""
 
 
 @dataclass(frozen=True)

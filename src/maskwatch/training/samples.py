@@ -23,7 +23,7 @@ from maskwatch import boxes, synthesis
 from maskwatch.detections import Detections
 from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
-from maskwatch.training.augment import photometric
+from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
 from maskwatch.training.pictures import Cloths, PictureCache, level_for
 from maskwatch.training.prepare import TrainingImage, known
@@ -105,6 +105,8 @@ class SampleMaker:
         self._draw(sample, rng)
         if rng.random() < config.quarter_turn_share:
             sample.turn(int(rng.integers(1, 4)))
+        if rng.random() < config.odd_colour_share:
+            sample.image = odd_colours(sample.image, rng)
         sample.image = photometric(sample.image, rng, config.strength)
         return sample
 
@@ -127,7 +129,8 @@ class SampleMaker:
             view = _wander(window_wh, size_wh, grid, rng)
         tilted = rng.random() < self._config.tilt_share
         tilt_deg = rng.normal(0, self._config.tilt_deg) if tilted else 0.0
-        affine = view.affine(window_wh, size_wh, tilt_deg, rng)
+        squeeze = math.exp(rng.normal(0, self._config.squeeze_deviation))
+        affine = view.affine(window_wh, size_wh, tilt_deg, squeeze, rng)
         return _warp(levels, source, affine, (width, height), rng)
 
     def _draw(self, sample: Sample, rng: np.random.Generator) -> None:
@@ -181,13 +184,13 @@ class _View:
         window_wh: npt.NDArray[np.int64],
         size_wh: npt.NDArray[np.int64],
         tilt_deg: float,
+        squeeze: float,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """(2, 3): source pixels → window pixels; tilted, squeezed and flipped by chance.
+        """(2, 3): source pixels → window pixels; tilted, `squeeze` wider and lower, by chance flipped.
 
         The picture is then shifted to fill as much of the window as it can.
         """
-        squeeze = math.exp(rng.normal(0, 0.06))
         flip = -1.0 if rng.random() < 0.5 else 1.0
         angle = math.radians(tilt_deg)
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -265,10 +268,7 @@ def _warp(
 
     faces = source.labelled.faces
     linear, offset = affine[:, :2], affine[:, 2]
-    centre = (faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2 @ linear.T + offset
-    axes = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]) / 2
-    half = np.sqrt(axes**2 @ linear.T**2)  # of the box around the ellipse that a face is
-    whole = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    whole = boxes.warped(faces.xyxy, affine)
     xyxy = boxes.clip(whole, size_wh)
     seen = boxes.area(xyxy) / np.maximum(boxes.area(whole), 1e-3)
     landmarks = source.landmarks @ linear.T + offset
