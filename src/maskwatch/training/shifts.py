@@ -69,7 +69,7 @@ def _tilted(degrees: float, truth: LabelledImage, pixels: Image) -> tuple[Labell
     height, width = pixels.shape[:2]
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     linear = np.array([[cosine, -sine], [sine, cosine]])
-    size_wh = np.ceil(np.abs(linear) @ [width, height]).astype(int)
+    size_wh = np.ceil((np.abs(linear) @ [width, height]).round(6)).astype(int)
     offset = size_wh / 2 - linear @ [width / 2, height / 2]
     return _moved(np.column_stack([linear, offset]), (int(size_wh[0]), int(size_wh[1])), truth, pixels)
 
@@ -97,5 +97,7 @@ SHIFTS: dict[str, Shift] = {
     "16:9 made square": partial(_squeezed, 0.75),
     "square made 16:9": partial(_squeezed, 4 / 3),
     "tilted by 15°": partial(_tilted, 15.0),
+    "turned by 90°": partial(_tilted, 90.0),
+    "turned by 270°": partial(_tilted, 270.0),
 }
 """By name, for tables."""
