@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from maskwatch.errors import OptionError
 from maskwatch.files import LARGEST_SETTINGS_BYTES, read_json
@@ -50,8 +50,7 @@ class NetworkConfig:
     refiner_features: int = 256
 
     def __post_init__(self) -> None:
-        if self.backbone not in ("yunet", "mobilenet_v2"):
-            raise OptionError(f"network.backbone is yunet or mobilenet_v2, not {self.backbone!r}")
+        _check_words(self, "network.")
         if self.backbone == "yunet" and self.channels != YUNET_CHANNELS:
             raise OptionError(f"network.channels must be {YUNET_CHANNELS} with the backbone yunet")
         if not 0 <= self.refiner_blocks <= MOBILENET_BLOCKS:
@@ -158,9 +157,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise OptionError(f"steps must be at least 1, not {self.steps}")
-        for name, known in (("assigner", get_args(Assigner)), ("objectness_loss", get_args(ObjectnessLoss))):
-            if getattr(self, name) not in known:
-                raise OptionError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        _check_words(self, "")
         if len(self.sides) != len(self.side_shares) or not self.sides:
             raise OptionError("sides and side_shares must be lists of the same length")
         wrong = [side for side in self.sides if side % LARGEST_STRIDE]
@@ -217,6 +214,14 @@ def _from_dict(kind: type[Any], values: Any, prefix: str) -> Any:
             raise OptionError(f"training option {prefix}{name} cannot be {value!r}; see configs/README.md")
     listed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return kind(**listed)
+
+
+def _check_words(options: Any, prefix: str) -> None:
+    """Each option of type Literal holds one of its words."""
+    for name, kind in get_type_hints(type(options)).items():
+        known = get_args(kind) if get_origin(kind) is Literal else ()
+        if known and getattr(options, name) not in known:
+            raise OptionError(f"{prefix}{name} is {' or '.join(known)}, not {getattr(options, name)!r}")
 
 
 def _is_like(value: Any, usual: Any) -> bool:
