@@ -155,7 +155,7 @@ def _near(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _shifts(figures: dict[str, Any]) -> Iterator[str]:
-    yield "Tight mAP50 / face AP of the same photos as another lamp, camera or program would show them:\n"
+    yield "Tight mAP50 / face AP of every third photo as another lamp, camera or program would show it:\n"
     shifts = next(iter(figures.values()))
     rows = (
         [shift, *(f"{one[shift]['tight']:.3f} / {one[shift]['face_ap']:.3f}" for one in figures.values())]
