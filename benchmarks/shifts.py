@@ -1,7 +1,8 @@
 """What another camera, lamp or program takes from the accuracy of ours and of the peers that judge masks.
 
-Every third of the open validation photos is changed in fixed ways (`maskwatch.training.shifts`); training shows changes of
-the same kinds, of random strengths, so this tells how well they were learnt, not what else there is.
+Every third of the open validation photos is changed in fixed ways (`maskwatch.training.shifts`); training
+shows changes of the same kinds, of random strengths, so this tells how well they were learnt, not what else
+there is.
 """
 
 from __future__ import annotations
