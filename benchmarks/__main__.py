@@ -39,19 +39,8 @@ BENCHMARKS = {
     "simulate": ("simulate_cameras", "run"),
 }
 """Module and function of each; imported when asked for, as some need more than others."""
-USUAL = (
-    "accuracy",
-    "slices",
-    "errors",
-    "near",
-    "shifts",
-    "speed",
-    "sides",
-    "cost",
-    "tracking",
-    "video",
-    "web",
-)
+USUAL = tuple(name for name in page.SHOWN if name not in ("int8", "hour"))
+"""What the page shows, but for what was decided once or takes long."""
 NEED_NOTHING = ("web", "hour", "gallery")
 """Those that need neither peers nor photos of `SHARED`."""
 

@@ -30,6 +30,20 @@ def odd_colours(image: Image, rng: np.random.Generator) -> Image:
     return _ODD_COLOURS[rng.integers(len(_ODD_COLOURS))](image, rng)
 
 
+def grey(image: Image) -> Image:
+    """An RGB picture without its colours, still of three channels."""
+    lightness = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(lightness, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
+
+def jpeg_coded(image: Image, quality: int) -> Image:
+    """A picture after a JPEG file of a `quality` from 0 to 100."""
+    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded.astype(np.uint8, copy=False)
+
+
 def _with_table(image: Image, values: npt.NDArray[np.floating[Any]]) -> Image:
     return cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)).astype(np.uint8, copy=False)
 
@@ -72,8 +86,7 @@ def _coloured_light(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _grey(image: Image, _: np.random.Generator) -> Image:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    return grey(image)
 
 
 def _turned_hue(image: Image, rng: np.random.Generator) -> Image:
@@ -126,11 +139,7 @@ def _coarse(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _jpeg(image: Image, rng: np.random.Generator) -> Image:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-    _, coded = cv2.imencode(".jpg", image, quality)
-    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return decoded.astype(np.uint8, copy=False)
+    return jpeg_coded(image, int(rng.integers(25, 90)))
 
 
 def _shadow(image: Image, rng: np.random.Generator) -> Image:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.frames import Image
+from maskwatch.training.augment import grey, jpeg_coded
 
 Shift = Callable[[LabelledImage, Image], tuple[LabelledImage, Image]]
 """Labels and pixels (h, w, 3) RGB of one picture before and after."""
@@ -36,10 +37,6 @@ def _gains(red: float, green: float, blue: float, raised: float = 0.0) -> Shift:
     return partial(_pixels, lambda image: np.clip(image * gains + raised, 0, 255).astype(np.uint8))
 
 
-def _grey(image: Image) -> Image:
-    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8)
-
-
 def _noisy(image: Image) -> Image:
     noise = np.random.default_rng(0).normal(0, 15, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
@@ -47,13 +44,6 @@ def _noisy(image: Image) -> Image:
 
 def _blurred(image: Image) -> Image:
     return cv2.GaussianBlur(image, (0, 0), 1.5).astype(np.uint8, copy=False)
-
-
-def _coded(image: Image) -> Image:
-    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 20])
-    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return decoded.astype(np.uint8, copy=False)
 
 
 def _squeezed(wider: float, truth: LabelledImage, pixels: Image) -> tuple[LabelledImage, Image]:
@@ -89,11 +79,11 @@ SHIFTS: dict[str, Shift] = {
     "dark": _gains(0.3, 0.3, 0.3),
     "over-exposed": _gains(1.7, 1.7, 1.7, raised=20),
     "hazy": _gains(0.5, 0.5, 0.5, raised=64),
-    "grey": partial(_pixels, _grey),
+    "grey": partial(_pixels, grey),
     "red and blue swapped": partial(_pixels, lambda image: image[..., ::-1]),
     "noise": partial(_pixels, _noisy),
     "blur": partial(_pixels, _blurred),
-    "JPEG of quality 20": partial(_pixels, _coded),
+    "JPEG of quality 20": partial(_pixels, partial(jpeg_coded, quality=20)),
     "16:9 made square": partial(_squeezed, 0.75),
     "square made 16:9": partial(_squeezed, 4 / 3),
     "tilted by 15°": partial(_tilted, 15.0),
