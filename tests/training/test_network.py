@@ -16,7 +16,7 @@ from maskwatch.training.warm_start import load_mobilenet, load_yunet
     [
         NetworkConfig(),
         NetworkConfig(wide_context=False, context_blocks=(3, 5, 5)),
-        NetworkConfig(stride_4=False),
+        NetworkConfig(stride_4=False, stem_channels=32),
         NetworkConfig(stride_4=False, context_blocks=(0, 0, 0), label_blocks=0),
         NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0)),
     ],
@@ -57,6 +57,22 @@ def test_a_warm_start_finds_faces_at_once(shared, astronaut, face_box):
     box = decode(outputs.boxes[0], priors(512, 512, network.config.strides))[best]
     assert score[best] > 0.9
     torch.testing.assert_close(box, torch.from_numpy(face_box[0]), atol=8, rtol=0)
+
+
+def test_a_wider_stem_starts_with_the_same_answers(shared):
+    """Copies of YuNet's channels, which the next layer takes in part each, and not in like parts."""
+    torch.manual_seed(0)
+    layouts = [NetworkConfig(stride_4=False, stem_channels=channels) for channels in (16, 48)]
+    networks = [MaskNet(layout).eval() for layout in layouts]
+    for network in networks:
+        assert load_yunet(network, shared / "weights" / "yunet_n.pth") >= 184
+    picture = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        narrow, wide = (network.backbone(picture) for network in networks)
+    for one, other in zip(narrow, wide, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    mixing = networks[1].backbone.stem.unit.pointwise.weight
+    assert (mixing[:, :16] != mixing[:, 16:32]).any()
 
 
 def test_foreign_checkpoints_are_refused(tmp_path: Path):

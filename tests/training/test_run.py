@@ -177,6 +177,7 @@ def test_learning_rate_warms_up_and_falls():
         ({"network": {"depth": 1}}, r"unknown training option network\.depth"),
         ({"network": {"backbone": "vgg"}}, "yunet or mobilenet_v2"),
         ({"network": {"channels": 32}}, "must be 64"),
+        ({"network": {"stem_channels": 24}}, "a multiple of 16, not 24"),
         ({"steps": 0}, "at least 1"),
         ({"assigner": "atss"}, "simota or task_aligned, not 'atss'"),
         ({"objectness_loss": "focal"}, "cross_entropy or quality_focal or varifocal, not 'focal'"),

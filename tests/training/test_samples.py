@@ -175,6 +175,12 @@ def test_shares_of_odd_colours_and_squeezes(training_images):
     assert all((one.xyxy == other.xyxy).all() for one, other in zip(plain, odd, strict=True))
     assert sum((one.image != other.image).any() for one, other in zip(plain, odd, strict=True)) > 15
 
+    kept = faces(odd_colour_share=1.0, odd_colour_least_px=40.0)
+    for one, other in zip(plain, kept, strict=True):
+        small = boxes.size(one.xyxy[~one.ignore]).min(initial=np.inf) < 40
+        assert not small or (one.image == other.image).all()
+    assert any((one.image != other.image).any() for one, other in zip(plain, kept, strict=True))
+
     def shapes(samples):
         wh = np.concatenate([one.xyxy[~one.ignore][:, 2:] - one.xyxy[~one.ignore][:, :2] for one in samples])
         return np.log(wh[:, 0] / wh[:, 1]).std()

@@ -36,8 +36,8 @@ class YuNetBackbone(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         channels = self.fine_channels = config.channels
-        self.stem = Stem(16)
-        self.stage_4 = nn.Sequential(_stage(16, channels), _stage(channels, channels))
+        self.stem = Stem(config.stem_channels)
+        self.stage_4 = nn.Sequential(_stage(config.stem_channels, channels), _stage(channels, channels))
         self.stage_8, self.stage_16, self.stage_32 = (
             nn.Sequential(*_stage(channels, channels), *_context(config, count))
             for count in config.context_blocks

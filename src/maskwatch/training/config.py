@@ -14,6 +14,7 @@ from maskwatch.files import LARGEST_SETTINGS_BYTES, read_json
 LARGEST_STRIDE = 32
 LARGEST_NUMBER = 1e12
 YUNET_CHANNELS = 64
+YUNET_STEM_CHANNELS = 16
 MOBILENET_BLOCKS = 17
 Assigner = Literal["simota", "task_aligned"]
 ObjectnessLoss = Literal["cross_entropy", "quality_focal", "varifocal"]
@@ -29,6 +30,7 @@ class NetworkConfig:
         name: what the model is called: "maskwatch-" and this.
         backbone: "yunet", which is shipped, or "mobilenet_v2", larger, to teach it.
         channels: width of neck and heads; YuNet's backbone asks for 64.
+        stem_channels: width of YuNet's first two layers; a multiple of its 16.
         stride_4: a level for faces of 8 to 16 px.
         slim_channels: its width.
         context_blocks: residual blocks after the stages at strides 8, 16 and 32.
@@ -41,6 +43,7 @@ class NetworkConfig:
     name: str = "small"
     backbone: Literal["yunet", "mobilenet_v2"] = "yunet"
     channels: int = 64
+    stem_channels: int = YUNET_STEM_CHANNELS
     stride_4: bool = True
     slim_channels: int = 32
     context_blocks: tuple[int, int, int] = (1, 3, 3)
@@ -53,6 +56,10 @@ class NetworkConfig:
         _check_words(self, "network.")
         if self.backbone == "yunet" and self.channels != YUNET_CHANNELS:
             raise OptionError(f"network.channels must be {YUNET_CHANNELS} with the backbone yunet")
+        if self.stem_channels < 1 or self.stem_channels % YUNET_STEM_CHANNELS:
+            raise OptionError(
+                f"network.stem_channels is a multiple of {YUNET_STEM_CHANNELS}, not {self.stem_channels}"
+            )
         if not 0 <= self.refiner_blocks <= MOBILENET_BLOCKS:
             raise OptionError(
                 f"network.refiner_blocks lies between 0 and {MOBILENET_BLOCKS}, not at {self.refiner_blocks}"
@@ -97,6 +104,8 @@ class AugmentConfig:
     """Scales the chance of every photometric change; 0 switches them off."""
     odd_colour_share: float = 0.0
     """Share of samples whose colours tell little: coloured lamps, grey, turned hues, burnt out."""
+    odd_colour_least_px: float = 0.0
+    """Samples with a smaller face keep their colours, as these are most of what tells if it is bare."""
     squeeze_deviation: float = 0.06
     """Standard deviation of the logarithm of a picture's squeeze; 16:9 made square is squeezed by 0.29."""
 

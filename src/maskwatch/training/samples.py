@@ -105,7 +105,8 @@ class SampleMaker:
         self._draw(sample, rng)
         if rng.random() < config.quarter_turn_share:
             sample.turn(int(rng.integers(1, 4)))
-        if rng.random() < config.odd_colour_share:
+        least = boxes.size(sample.xyxy[~sample.ignore]).min(initial=np.inf)
+        if least >= config.odd_colour_least_px and rng.random() < config.odd_colour_share:
             sample.image = odd_colours(sample.image, rng)
         sample.image = photometric(sample.image, rng, config.strength)
         return sample
