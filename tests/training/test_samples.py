@@ -1,12 +1,16 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
 from maskwatch import boxes
+from maskwatch.datasets import LabelledImage
+from maskwatch.detections import Detections
 from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import AugmentConfig, TrainConfig
 from maskwatch.training.pictures import Cloths, PictureCache
+from maskwatch.training.prepare import TrainingImage
 from maskwatch.training.samples import Batches, SampleMaker
 
 PLAIN = AugmentConfig(
@@ -36,6 +40,31 @@ def test_boxes_follow_the_pixels(training_images, changes):
             assert skin > 0.45
             checked += 1
     assert checked > 10
+
+
+def test_boxes_are_not_half_a_pixel_off(tmp_path):
+    """A light square's box in a sample is where the square is, mirrored or not, at any size."""
+    picture = np.full((300, 300, 3), 20, np.uint8)
+    xyxy = np.array([[100, 110, 180, 190]], np.float32)
+    picture[110:190, 100:180] = 240
+    path = tmp_path / "square.png"
+    cv2.imwrite(str(path), picture)
+    faces = Detections(xyxy=xyxy, score=[1.0], label=[1])
+    labelled = LabelledImage(path, (300, 300), faces, np.zeros(1, bool), "squares")
+    unknown = np.full((1, 5, 2), np.nan, np.float32)
+    make = maker([TrainingImage(labelled, unknown)], native_share=0.0, zoomed_share=0, tilt_share=0, squeeze_deviation=0)
+    rng = np.random.default_rng(6)
+    off = []
+    for _ in range(60):
+        sample = make.make(128, rng)
+        light = (sample.image[..., 0].astype(float) - 20) / 220
+        edges = np.concatenate([light[[0, -1]].ravel(), light[:, [0, -1]].ravel()])
+        if np.abs(edges).max() < 0.01:  # the whole square is seen, and nothing beside the picture
+            share = light / light.sum()
+            middle = (share.sum(axis=0) @ (np.arange(128) + 0.5), share.sum(axis=1) @ (np.arange(128) + 0.5))
+            off.append(middle - (sample.xyxy[0, :2] + sample.xyxy[0, 2:]) / 2)
+    assert len(off) > 20
+    assert np.abs(off).max() < 0.2
 
 
 @pytest.mark.parametrize("turned", [0.0, 1.0])

@@ -6,9 +6,11 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskwatch.frames import Image
 from maskwatch.labels import WITH_MASK
@@ -44,6 +46,25 @@ class PictureCache:
 def level_for(scale: float, levels: Sequence[Image]) -> int:
     """Which of `PictureCache.read`'s sizes can be scaled to `scale` of the first without aliasing."""
     return min(max(0, math.floor(-math.log2(scale))), len(levels) - 1)
+
+
+def warped(
+    image: Image,
+    affine: npt.NDArray[np.floating[Any]],
+    size_wh: tuple[int, int],
+    *,
+    way: int = cv2.INTER_LINEAR,
+    border: float = 114.0,
+) -> Image:
+    """The picture (h, w, 3) seen through `affine` (2, 3), which maps points as it maps the corners of boxes.
+
+    The first pixel reaches from 0 to 1 there, while OpenCV's 0 is its middle: taken as they are, pixels and
+    boxes are half a pixel apart where a picture is made smaller, and a whole one where it is mirrored.
+    """
+    between_middles = affine.astype(np.float64)
+    between_middles[:, 2] += affine[:, :2].sum(axis=1) / 2 - 0.5
+    seen = cv2.warpAffine(image, between_middles, size_wh, flags=way, borderValue=(border,) * 3)
+    return seen.astype(np.uint8, copy=False)
 
 
 class Cloths:

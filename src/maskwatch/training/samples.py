@@ -25,7 +25,7 @@ from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
-from maskwatch.training.pictures import Cloths, PictureCache, level_for
+from maskwatch.training.pictures import Cloths, PictureCache, level_for, warped
 from maskwatch.training.prepare import TrainingImage, known
 
 FloatArray = npt.NDArray[np.float32]
@@ -261,11 +261,9 @@ def _warp(
     matrix = affine.copy()
     matrix[:, 0] *= levels[0].shape[1] / pixels.shape[1]
     matrix[:, 1] *= levels[0].shape[0] / pixels.shape[0]
-    border = tuple(float(value) for value in rng.choice([0, 114, 255]) * np.ones(3))
+    border = float(rng.choice([0, 114, 255]))
     way = cv2.INTER_LINEAR if scale < 1.5 or rng.random() < 0.5 else cv2.INTER_CUBIC
-    image = cv2.warpAffine(pixels, matrix, size_wh, flags=way, borderValue=border).astype(
-        np.uint8, copy=False
-    )
+    image = warped(pixels, matrix, size_wh, way=way, border=border)
 
     faces = source.labelled.faces
     linear, offset = affine[:, :2], affine[:, 2]

@@ -19,10 +19,10 @@ from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.frames import Image
 from maskwatch.training.augment import grey, jpeg_coded
+from maskwatch.training.pictures import warped
 
 Shift = Callable[[LabelledImage, Image], tuple[LabelledImage, Image]]
 """Labels and pixels (h, w, 3) RGB of one picture before and after."""
-GREY_LEVEL = 114.0
 
 
 def _pixels(
@@ -67,9 +67,8 @@ def _tilted(degrees: float, truth: LabelledImage, pixels: Image) -> tuple[Labell
 def _moved(
     affine: npt.NDArray[np.float64], size_wh: tuple[int, int], truth: LabelledImage, pixels: Image
 ) -> tuple[LabelledImage, Image]:
-    image = cv2.warpAffine(pixels, affine, size_wh, flags=cv2.INTER_LINEAR, borderValue=(GREY_LEVEL,) * 3)
     faces = replace(truth.faces, xyxy=boxes.warped(truth.faces.xyxy, affine))
-    return replace(truth, faces=faces, size_wh=size_wh), image.astype(np.uint8, copy=False)
+    return replace(truth, faces=faces, size_wh=size_wh), warped(pixels, affine, size_wh)
 
 
 SHIFTS: dict[str, Shift] = {
