@@ -46,6 +46,13 @@ def test_loose_boxes_become_tight_or_are_not_learnt(tmp_path):
     np.testing.assert_array_equal(as_tight.labelled.faces.xyxy[0], heads[0])
 
 
+def test_a_loose_box_can_be_learnt_in_part(tmp_path):
+    image = labelled(tmp_path / "a.jpg", [[0, 0, 100, 120]], "loose")
+    face = [30, 40, 80, 100]
+    (ready,) = prepare([image], {"a.jpg": found(face)}, loose_sets=["loose"], loose_share=0.25)
+    np.testing.assert_allclose(ready.labelled.faces.xyxy[0], [22.5, 30, 85, 105])
+
+
 def test_a_box_set_by_hand_is_tight_in_a_loose_set(tmp_path):
     head, face = (200.0, 200.0, 300.0, 320.0), np.array([220, 230, 280, 310], np.float32)
     image = labelled(tmp_path / "a.jpg", [head], "loose")

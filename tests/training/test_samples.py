@@ -52,7 +52,13 @@ def test_boxes_are_not_half_a_pixel_off(tmp_path):
     faces = Detections(xyxy=xyxy, score=[1.0], label=[1])
     labelled = LabelledImage(path, (300, 300), faces, np.zeros(1, bool), "squares")
     unknown = np.full((1, 5, 2), np.nan, np.float32)
-    make = maker([TrainingImage(labelled, unknown)], native_share=0.0, zoomed_share=0, tilt_share=0, squeeze_deviation=0)
+    make = maker(
+        [TrainingImage(labelled, unknown)],
+        native_share=0.0,
+        zoomed_share=0,
+        tilt_share=0,
+        squeeze_deviation=0,
+    )
     rng = np.random.default_rng(6)
     off = []
     for _ in range(60):

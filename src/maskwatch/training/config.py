@@ -121,6 +121,7 @@ class TrainConfig:
         side_shares: how often each of `sides` is drawn.
         set_weights: how often pictures of a data set are drawn, relative to 1.
         loose_sets: data sets whose boxes hold the whole head; see `prepare`.
+        loose_share: how much of their labelled boxes is learnt: 0, the tight box in them; 1, as labelled.
         backbone_rate: learning rate of the backbone, relative to the rest; for ImageNet's weights.
         assigner: which cells learn a face: "simota" (Ge et al. 2021) or "task_aligned" (Feng et al. 2021).
         objectness_loss: "cross_entropy" with 1 where a face is learnt; "quality_focal" (Li et al. 2020) and
@@ -141,6 +142,7 @@ class TrainConfig:
     wrong_weight: float = 3.0
     """How much oftener pictures with a mask_worn_incorrectly face are drawn."""
     loose_sets: tuple[str, ...] = ()
+    loose_share: float = 0.0
     holdout_share: float = 0.04
     learning_rate: float = 2e-3
     backbone_rate: float = 1.0

@@ -145,12 +145,13 @@ def prepare(
     *,
     corrections: Corrections | None = None,
     loose_sets: Sequence[str] = (),
+    loose_share: float = 0.0,
 ) -> list[TrainingImage]:
     """Join labels, corrections and findings.
 
     An unlabelled face becomes an ignored one. In `loose_sets`, whose boxes hold the whole head, a
-    found face that lies in a labelled head replaces its box; a head without one is ignored, as
-    learning it would teach to put a second box around a face.
+    found face that lies in a labelled head replaces its box, or goes by `loose_share` of the way towards
+    it; a head without one is ignored, as learning it would teach to put a second box around a face.
     """
     nothing = FoundFaces(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
@@ -159,11 +160,13 @@ def prepare(
     for image in images:
         mended, tight = corrected(image, (corrections or {}).get(image.path.name, ()))
         loose = ~tight if image.set_name in loose_sets else np.zeros_like(tight)
-        prepared.append(_join(mended, found.get(image.path.name, nothing), loose))
+        prepared.append(_join(mended, found.get(image.path.name, nothing), loose, loose_share))
     return prepared
 
 
-def _join(image: LabelledImage, found: FoundFaces, loose: npt.NDArray[np.bool_]) -> TrainingImage:
+def _join(
+    image: LabelledImage, found: FoundFaces, loose: npt.NDArray[np.bool_], loose_share: float
+) -> TrainingImage:
     faces = image.faces
     overlap = boxes.iou(faces.xyxy, found.xyxy)
     # a tight box lies in the loose one, which is at most 5 times its area
@@ -176,7 +179,8 @@ def _join(image: LabelledImage, found: FoundFaces, loose: npt.NDArray[np.bool_])
     for row, column in _greedy_pairs(overlap, 0.45):
         landmarks[row] = found.landmarks[column]
         if loose[row]:
-            xyxy[row], ignore[row] = found.xyxy[column], image.ignore[row]
+            xyxy[row] = (1 - loose_share) * found.xyxy[column] + loose_share * xyxy[row]
+            ignore[row] = image.ignore[row]
     near = np.maximum(overlap, boxes.covered(found.xyxy, faces.xyxy).T) > 0.3
     unlabelled = (found.score >= SURE_SCORE) & ~near.any(axis=0)
     extra = found.xyxy[unlabelled]

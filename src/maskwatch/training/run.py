@@ -163,7 +163,13 @@ def samples_for(
         finder = FaceFinder(landmark_model) if landmark_model is not None else None
         found = find_all(training, finder, paths.found_faces)
     mended: Corrections = {} if corrections is None else read_corrections(corrections)
-    prepared = prepare(training, found, corrections=mended, loose_sets=config.loose_sets)
+    prepared = prepare(
+        training,
+        found,
+        corrections=mended,
+        loose_sets=config.loose_sets,
+        loose_share=config.loose_share,
+    )
     maker = SampleMaker(prepared, config, PictureCache(PICTURE_CACHE_BYTES))
     return maker, judging(holdout, mended, config)
 
