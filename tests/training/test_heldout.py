@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -67,9 +68,11 @@ def test_a_good_detector_has_good_figures(coco_folder):
 
 
 def test_the_command(coco_folder, tmp_path):
+    folder = shutil.copytree(coco_folder, tmp_path / "coco")
+
     def said(**recipe):
         (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-        command = [sys.executable, "-m", "maskwatch.training.heldout", coco_folder, "nano"]
+        command = [sys.executable, "-m", "maskwatch.training.heldout", folder, "nano"]
         command += ["--recipe", tmp_path / "recipe.json"]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -81,6 +84,13 @@ def test_the_command(coco_folder, tmp_path):
     assert re.fullmatch("nano: mirrored, three sizes: " + figures, turned)
     figures = r"mAP \d\.\d+, face AP \d\.\d+ \(with_mask .*, mask_worn_incorrectly .*\)"
     assert re.fullmatch("nano: shifted, 16 ways: " + figures, shifted)
+    annotations = json.loads((folder / "annotations.json").read_text())
+    annotations["images"][0]["set"] = "heads"
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    done = said(holdout_share=1.0, loose_sets=["heads"])
+    as_is, *_, loose = done.stdout.splitlines()
+    assert as_is.startswith("nano: 6 pictures as they are")
+    assert re.fullmatch("nano: 1 of loose sets, mirrored, three sizes: " + figures, loose)
     done = said(holdout_share=0.0)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no pictures were kept out" in done.stderr

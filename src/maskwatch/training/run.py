@@ -204,6 +204,16 @@ def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> lis
     return judging(holdout, {} if corrections is None else read_corrections(corrections), config)
 
 
+def loose_holdout_of(data: Path, config: TrainConfig) -> list[LabelledImage]:
+    """What `holdout_of` leaves out: the kept-out pictures of the sets with loose boxes, as labelled.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    _, holdout = split_holdout(list(read_coco(data)), config.holdout_share)
+    return [image for image in holdout if image.set_name in config.loose_sets]
+
+
 def unfiltered(model: Path | str, threads: int = 0) -> Detector:
     """An exported or a packaged model that reports all it sees, for whole precision-recall curves."""
     return Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, threads=threads))
