@@ -16,6 +16,7 @@ from maskwatch.training.warm_start import load_mobilenet, load_yunet
     [
         NetworkConfig(),
         NetworkConfig(wide_context=False, context_blocks=(3, 5, 5)),
+        NetworkConfig(stride_4=False),
         NetworkConfig(stride_4=False, stem_channels=32),
         NetworkConfig(stride_4=False, context_blocks=(0, 0, 0), label_blocks=0),
         NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0)),

@@ -29,7 +29,7 @@ from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.run import holdout_of, loose_holdout_of, measure, unfiltered
+from maskwatch.training.run import holdout_of, measure, unfiltered
 from maskwatch.training.shifts import SHIFTS
 
 FACTORS = (0.8, 1.0, 1.25)
@@ -124,8 +124,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         config = TrainConfig.from_file(given.recipe)
-        images = holdout_of(given.data, given.corrections, config)
-        loose = loose_holdout_of(given.data, config)
+        images, loose = holdout_of(given.data, given.corrections, config)
         if not images:
             raise DatasetError(
                 f"{given.data}: no pictures were kept out; pass the folder that was trained on"

@@ -95,7 +95,7 @@ def main() -> None:
             path, _, share = words.rpartition("=")
             shares[Path(path)] = float(share)
         mixed = mix(shares)
-        holdout = holdout_of(given.data, given.corrections, mixed.config)
+        holdout = holdout_of(given.data, given.corrections, mixed.config).judging
         print(finish(mixed, holdout, RunPaths(given.output), version=given.version))
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from maskwatch.datasets import LabelledImage, of_sets, read_coco
 from maskwatch.detector import DetectOptions, Detector
@@ -194,24 +195,25 @@ def judging(
     ]
 
 
-def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> list[LabelledImage]:
-    """`judging` of the pictures of a COCO folder that a training by `config` keeps out.
+class Holdout(NamedTuple):
+    """Pictures that a training keeps out."""
+
+    judging: list[LabelledImage]
+    """Those that figures are measured on, see `judging`."""
+    loose: list[LabelledImage]
+    """Those of the sets with loose boxes, as labelled."""
+
+
+def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> Holdout:
+    """The pictures of a COCO folder that a training by `config` keeps out.
 
     Raises:
         DatasetError, TrainingError: the folder or the file of corrections cannot be read.
     """
     _, holdout = split_holdout(list(read_coco(data)), config.holdout_share)
-    return judging(holdout, {} if corrections is None else read_corrections(corrections), config)
-
-
-def loose_holdout_of(data: Path, config: TrainConfig) -> list[LabelledImage]:
-    """What `holdout_of` leaves out: the kept-out pictures of the sets with loose boxes, as labelled.
-
-    Raises:
-        DatasetError: the folder cannot be read.
-    """
-    _, holdout = split_holdout(list(read_coco(data)), config.holdout_share)
-    return [image for image in holdout if image.set_name in config.loose_sets]
+    mended: Corrections = {} if corrections is None else read_corrections(corrections)
+    loose = [image for image in holdout if image.set_name in config.loose_sets]
+    return Holdout(judging(holdout, mended, config), loose)
 
 
 def unfiltered(model: Path | str, threads: int = 0) -> Detector:
