@@ -136,19 +136,29 @@ class Client:
         self._http.close()
 
     def detect(
-        self, image: ImageSource, *, score_threshold: float | None = None, max_side: int = 1024
+        self,
+        image: ImageSource,
+        *,
+        score_threshold: float | None = None,
+        max_side: int = 1024,
+        turned: bool = True,
     ) -> Detections:
-        """Faces of one picture, as `Detector.detect` gives them.
+        """Faces of one picture, as `Detector.detect` gives them; the keywords are those of `DetectOptions`.
 
         Raises:
             ImageError: the picture cannot be read, or is more than the server takes.
             ServiceError: the server refuses, or does not answer.
         """
-        answer = self._post("/v1/detect", _bytes_of(image), _wishes(score_threshold, max_side))
+        answer = self._post("/v1/detect", _bytes_of(image), _wishes(score_threshold, max_side, turned))
         return detections_of(answer.json()["images"][0]["faces"])
 
     def detect_all(
-        self, images: Sequence[ImageSource], *, score_threshold: float | None = None, max_side: int = 1024
+        self,
+        images: Sequence[ImageSource],
+        *,
+        score_threshold: float | None = None,
+        max_side: int = 1024,
+        turned: bool = True,
     ) -> tuple[list[Detections | MaskwatchError], Summary]:
         """Faces of several pictures in one request, and the summary; an error for each that failed.
 
@@ -156,7 +166,8 @@ class Client:
             ServiceError: the server refuses, or does not answer.
         """
         files = [("file", (_name_of(image), _bytes_of(image))) for image in images]
-        answer = self._ask("POST", "/v1/detect", files=files, params=_wishes(score_threshold, max_side))
+        wishes = _wishes(score_threshold, max_side, turned)
+        answer = self._ask("POST", "/v1/detect", files=files, params=wishes)
         content = answer.json()
         found = [
             detections_of(one["faces"]) if "faces" in one else _error_of(one["problem"])
@@ -164,13 +175,15 @@ class Client:
         ]
         return found, _summary_of(content["summary"])
 
-    def annotate(self, image: ImageSource, *, blur: bool = False, max_side: int = 1024) -> bytes:
+    def annotate(
+        self, image: ImageSource, *, blur: bool = False, max_side: int = 1024, turned: bool = True
+    ) -> bytes:
         """The picture with boxes drawn on it, as a JPEG; with `blur`, nobody can be recognised.
 
         Raises:
             ImageError, ServiceError: as `detect`.
         """
-        wishes = {**_wishes(None, max_side), "blur": str(blur).lower()}
+        wishes = {**_wishes(None, max_side, turned), "blur": str(blur).lower()}
         return self._post("/v1/detect", _bytes_of(image), wishes, accept="image/jpeg").content
 
     def model(self) -> dict[str, Any]:
@@ -317,8 +330,8 @@ def _status_of(values: Mapping[str, Any]) -> VideoStatus:
     )
 
 
-def _wishes(score_threshold: float | None, max_side: int) -> dict[str, str]:
-    wishes = {"max_side": str(max_side)}
+def _wishes(score_threshold: float | None, max_side: int, turned: bool) -> dict[str, str]:
+    wishes = {"max_side": str(max_side), "turned": str(turned).lower()}
     if score_threshold is not None:
         wishes["score_threshold"] = str(score_threshold)
     return wishes

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
+from maskwatch import turns
 from maskwatch.codec import ImageSource, Letterboxed, detections_of, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError, OptionError
+from maskwatch.frames import Frame
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.onnx_file import FLOAT, INT64, UINT8, Tensor
@@ -53,6 +55,8 @@ class DetectOptions:
         max_side: larger pictures are scaled down to this many px before detection; small ones are
             not blown up.
         max_detections: most faces reported for one picture.
+        turned: whether photos without a sure face are looked at turned by 90, 180 and 270°, too, as cameras
+            leave some of them without an EXIF mark; a `Frame` of a video or a camera never is.
         threads: threads of one inference; 0 lets onnxruntime use all cores.
         device: what the network runs on: cpu, cuda, directml, coreml or openvino; operators that a device
             does not know run on the CPU. All but cpu need a wheel of onnxruntime that brings them.
@@ -72,6 +76,7 @@ class DetectOptions:
     certainty_threshold: float | None = None
     max_side: int = 1024
     max_detections: int = 1000
+    turned: bool = True
     threads: int = 0
     device: str = "cpu"
 
@@ -134,11 +139,16 @@ class Detector:
         Raises:
             ImageError: a picture cannot be read.
         """
-        if isinstance(image, list | tuple):
-            return self.detect_letterboxed([self.prepare(one) for one in image])
-        if isinstance(image, np.ndarray) and image.ndim == 4:
-            return self.detect_letterboxed([self.prepare(one) for one in image])
-        return self.detect_letterboxed([self.prepare(image)])[0]
+        several = isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4)
+        sources: list[ImageSource] = list(image) if several else [image]  # type: ignore[arg-type, list-item]
+        prepared = [self.prepare(one) for one in sources]
+        found = self.detect_letterboxed(prepared)
+        if self.options.turned:
+            found = [
+                faces if isinstance(source, Frame) else self.look_turned(one, faces)
+                for source, one, faces in zip(sources, prepared, found, strict=True)
+            ]
+        return found if several else found[0]
 
     def prepare(self, image: ImageSource) -> Letterboxed:
         """Decode and scale one picture as `detect` does; for callers that decode ahead.
@@ -170,6 +180,32 @@ class Detector:
             for number, detections in zip(numbers, found, strict=True):
                 results[number] = detections
         return results
+
+    def look_turned(
+        self, one: Letterboxed, faces: Detections, *, score_threshold: float | None = None
+    ) -> Detections:
+        """The faces of a photo that may lie on its side: `faces`, found in it as it is, or better ones.
+
+        One with a sure face is looked at no more. `score_threshold` is as for `detect_letterboxed`.
+        """
+        shown = turns.best_score(faces)
+        if shown >= turns.SURE_SCORE:
+            return faces
+        multiple = self.card.size_multiple
+        glances = self.detect_letterboxed(
+            [
+                turns.turned(one, way, max_side=turns.GLANCE_SIDE, size_multiple=multiple)
+                for way in turns.OTHER_WAYS
+            ],
+            score_threshold=turns.LEAST_SCORE,
+        )
+        way = turns.better_way(shown, [turns.best_score(glance) for glance in glances])
+        if way == 0:
+            return faces
+        whole = turns.turned(one, way, max_side=max(one.content_wh), size_multiple=multiple)
+        [found] = self.detect_letterboxed([whole], score_threshold=score_threshold)
+        better = turns.best_score(found) > shown
+        return turns.turned_back(found, way, one.size_wh) if better else faces
 
     def _run(
         self, images: npt.NDArray[np.uint8], score_threshold: float | None

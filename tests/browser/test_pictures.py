@@ -111,6 +111,21 @@ def test_the_server_finds_the_same(page, server, golden):
 
 
 @pytest.mark.parametrize("engine", ["device", "server"])
+def test_photos_on_their_side_are_set_right(page, server, engine, one_thread, astronaut, tmp_path):
+    open_ready(page, f"{server.url}?engine={engine}")
+    pictures = [np.rot90(astronaut[:400], quarters) for quarters in (1, 2, 3)]
+    paths = [tmp_path / f"{number}.png" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        PIL.Image.fromarray(picture).save(path)
+    choose(page, paths)
+    for path, image in zip(paths, results(page)["images"], strict=True):
+        here = one_thread.detect(path)
+        assert [face["verdict"] for face in image["faces"]] == here.verdict_names == ["without_mask"]
+        assert boxes.iou(corners(image["faces"]), here.xyxy)[0, 0] >= 0.95
+        np.testing.assert_allclose(image["faces"][0]["score"], here.score[0], atol=0.01)
+
+
+@pytest.mark.parametrize("engine", ["device", "server"])
 def test_the_webcam_sees_a_mask_put_on(page, server, engine, one_thread, astronaut, masked):
     log = open_ready(page, f"{server.url}?engine={engine}")
     page.click("#webcam")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.mix import mix
 from maskwatch.training.network import MaskNet
+from maskwatch.training.run import start_from
 
 
 def saved(path, *, fill: float, network: NetworkConfig | None = None) -> None:
@@ -54,6 +56,25 @@ def test_a_network_without_blocks_mixes_with_one_that_grew_them(tmp_path):
         for ours, theirs in zip(mixed.averaged()(picture), small(picture), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
         assert not torch.allclose(grown(picture).labels, small(picture).labels, atol=1e-2)
+
+
+def test_a_narrow_stem_mixes_with_a_wide_one(tmp_path):
+    """One starts from the other and answers the same, and so does their mean; a second stage comes along."""
+    torch.manual_seed(0)
+    layout = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, stride_4=False)
+    narrow = MaskNet(replace(layout, refiner_blocks=2, refiner_features=8)).eval()
+    paths = [tmp_path / "narrow.pt", tmp_path / "wide.pt"]
+    Checkpoint(TrainConfig(network=narrow.config), 1, narrow.state_dict()).save(paths[0])
+    wide = MaskNet(replace(layout, stem_channels=32)).eval()
+    start_from(wide, paths[0])
+    Checkpoint(TrainConfig(network=wide.config), 1, wide.state_dict()).save(paths[1])
+    mixed = mix(dict.fromkeys(paths, 0.5))
+    assert mixed.config.network == replace(wide.config, refiner_blocks=2, refiner_features=8)
+    assert {name for name in mixed.average if name.startswith("refiner.")}
+    picture = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        for ours, theirs in zip(mixed.averaged()(picture), narrow(picture), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def test_what_does_not_mix_is_refused(tmp_path):

@@ -29,6 +29,9 @@ class Held:
         self.thresholds.append(score_threshold)
         return [self._face(one.size_wh, score_threshold) for one in prepared]
 
+    def look_turned(self, one, faces, *, score_threshold=None):
+        return faces
+
     def _face(self, size_wh, threshold):
         width, height = size_wh
         scores = np.array([0.9, 0.3])

@@ -62,6 +62,18 @@ def test_one_picture_as_it_is(http, one_thread, masked):
     assert content["model"]["sha256"] == one_thread.card.sha256
 
 
+def test_a_photo_on_its_head_is_looked_at_turned_unless_told_not_to(http, one_thread, astronaut):
+    data = encoded(astronaut[::-1, ::-1], "PNG")
+    answers = {
+        turned: http.post(f"/v1/detect?turned={turned}", content=data, headers=JPEG).json()
+        for turned in ("true", "false")
+    }
+    found = {turned: answer["images"][0]["faces"] for turned, answer in answers.items()}
+    assert found["true"] == one_thread.detect(data).to_dicts()
+    assert [face["verdict"] for face in found["true"]] == ["without_mask"]
+    assert found["false"] != found["true"]
+
+
 def test_several_pictures_of_which_some_are_none(http, masked, astronaut):
     files = [
         ("file", ("../../etc/bare.jpg", jpeg(astronaut), "image/jpeg")),

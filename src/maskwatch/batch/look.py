@@ -35,7 +35,9 @@ def load(options: BatchOptions) -> Detector | TwoStage:
     Raises:
         ModelError, OptionError: as `load_stages`.
     """
-    detect = DetectOptions(score_threshold=options.score_threshold, max_side=options.max_side, threads=1)
+    detect = DetectOptions(
+        score_threshold=options.score_threshold, max_side=options.max_side, turned=options.turned, threads=1
+    )
     return load_stages(options.model, detect, options.classifier, options.face_detector)
 
 

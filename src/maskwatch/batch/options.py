@@ -17,6 +17,7 @@ class BatchOptions:
         classifier, face_detector: a second stage, and another first one, as on `maskwatch image`.
         score_threshold: faces below it are left out; None for the model's own.
         max_side: larger pictures are scaled down to this many px.
+        turned: look at pictures without a sure face turned, too.
         annotated: write a copy of each picture with its faces drawn in.
         blur: make the faces in the copies unrecognisable (implies copies).
         part_size: pictures in a part; what a dead worker costs at most.
@@ -30,6 +31,7 @@ class BatchOptions:
     face_detector: Path | None = None
     score_threshold: float | None = None
     max_side: int = 1024
+    turned: bool = True
     annotated: bool = False
     blur: bool = False
     part_size: int = 500

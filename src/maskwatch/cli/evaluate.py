@@ -26,6 +26,7 @@ def evaluate(
     plot: options.Plot = None,
     model: options.Model = None,
     max_side: options.MaxSide = 1024,
+    turned: options.Turned = True,
     device: options.Device = "cpu",
     quiet: options.Quiet = False,
 ) -> None:
@@ -43,9 +44,10 @@ def evaluate(
     from maskwatch.pipeline import ordered_map
 
     images = datasets.of_sets(datasets.read_coco(data), sets, str(data))
-    detector = Detector(
-        model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=max_side, threads=1, device=device)
+    detect_options = DetectOptions(
+        score_threshold=WHOLE_CURVE_SCORE, max_side=max_side, turned=turned, threads=1, device=device
     )
+    detector = Detector(model, detect_options)
     console = Console(stderr=True)
     found = ordered_map(lambda image: detector.detect(image.path), images, workers=2)
     with progress_bar(console, quiet=quiet) as bar:

@@ -30,6 +30,7 @@ def image(
     blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
+    turned: options.Turned = True,
     model: options.Model = None,
     classifier: options.Classifier = None,
     face_detector: options.FaceDetector = None,
@@ -53,7 +54,7 @@ def image(
     from maskwatch.summary import Summary
 
     detect_options = DetectOptions(
-        score_threshold=score_threshold, max_side=max_side, threads=1, device=device
+        score_threshold=score_threshold, max_side=max_side, turned=turned, threads=1, device=device
     )
     detector = load_stages(model, detect_options, classifier, face_detector)
     files = find_images(paths)

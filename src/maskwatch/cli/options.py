@@ -52,6 +52,12 @@ MaxSide = Annotated[
     int,
     typer.Option("--max-side", metavar="PX", help="Scale larger pictures down to this side; never up."),
 ]
+Turned = Annotated[
+    bool,
+    typer.Option(
+        "--turned/--no-turned", help="Look at a photo without a sure face sideways and upside down, too."
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

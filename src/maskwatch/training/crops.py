@@ -29,7 +29,7 @@ LEAST_PX, MOST_PX = 5.0, 1.25 * SMALL_PX
 """Smaller finds teach nothing; larger ones are hardly those that the second stage sees."""
 SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
 """A find is of a labelled face from the first on, and no face below the second."""
-_FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, threads=1)
+_FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, turned=False, threads=1)
 _MOST_FACES, _LEAST_OTHERS = 24, 3
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
 

@@ -3,7 +3,8 @@
 Networks that were fine-tuned from the same start lie in one basin, and a point between them generalises
 better (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models"). Networks of other
 starts do not mix. One that was trained on with more blocks does: those start as the identity, which the
-networks without them are taken to hold. A second stage is taken from those that have one.
+networks without them are taken to hold; so does one with a wider stem, which starts with the same answers.
+A second stage is taken from those that have one.
 
     python -m maskwatch.training.mix DATA -o runs/mix first.pt=0.5 second.pt=0.35 third.pt=0.15
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +27,7 @@ from maskwatch.training.blocks import ContextBlock, ResidualUnit
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.network import MaskNet
 from maskwatch.training.run import RunPaths, finish, holdout_of
+from maskwatch.training.warm_start import fitted
 
 
 def mix(shares: Mapping[Path, float]) -> Checkpoint:
@@ -36,8 +39,15 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
     if not shares or min(shares.values()) <= 0:
         raise TrainingError("shares must be above 0; leave out a checkpoint that should not count")
     loaded = {path: Checkpoint.load(path) for path in shares}
-    largest = max(loaded, key=lambda path: len(loaded[path].average))
-    whole = loaded[largest].averaged()
+    largest = max(loaded, key=lambda path: _detector_size(loaded[path]))
+    config = loaded[largest].config
+    judging = max((one.config.network for one in loaded.values()), key=lambda layout: layout.refiner_blocks)
+    layout = replace(
+        config.network,
+        refiner_blocks=judging.refiner_blocks,
+        refiner_features=judging.refiner_features,
+    )
+    whole = MaskNet(layout).eval()
     averages = {}
     for path, one in loaded.items():
         grown = _grown(one.average, whole)
@@ -52,15 +62,25 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
 
     state = whole.state_dict()
     average = {name: mean(name) if value.is_floating_point() else value for name, value in state.items()}
-    return Checkpoint(loaded[largest].config, max(one.step for one in loaded.values()), average)
+    return Checkpoint(replace(config, network=layout), max(one.step for one in loaded.values()), average)
+
+
+def _detector_size(one: Checkpoint) -> tuple[int, int]:
+    """How many tensors the first stage has, and how many values."""
+    first = [value.numel() for name, value in one.average.items() if not name.startswith("refiner.")]
+    return len(first), sum(first)
 
 
 def _grown(average: dict[str, Tensor], whole: MaskNet) -> dict[str, Tensor] | None:
-    """`average` with the blocks that only `whole` has, as identities; None where more than that differs.
+    """`average` with the stem and blocks of `whole`, answering as before; None where more than that differs.
 
     A second stage is left to those that have one.
     """
     state = whole.state_dict()
+    average = {
+        name: fitted(name, value, state[name].shape) if name in state else value
+        for name, value in average.items()
+    }
     if any(name not in state or state[name].shape != value.shape for name, value in average.items()):
         return None
     blocks = [

@@ -30,7 +30,7 @@ from maskwatch.training.pictures import PictureCache
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 from maskwatch.training.samples import SampleMaker
 from maskwatch.training.teacher import teacher_of
-from maskwatch.training.warm_start import load_mobilenet, load_yunet
+from maskwatch.training.warm_start import fitted, load_mobilenet, load_yunet
 
 PICTURE_CACHE_BYTES = 6 * 2**30
 LEAST_FITTED_SCORE = 0.02
@@ -217,8 +217,8 @@ def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> Hol
 
 
 def unfiltered(model: Path | str, threads: int = 0) -> Detector:
-    """An exported or a packaged model that reports all it sees, for whole precision-recall curves."""
-    return Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, threads=threads))
+    """An exported or a packaged model that reports all it sees at one look: whole precision-recall curves."""
+    return Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, turned=False, threads=threads))
 
 
 def measure(detector: Detector, images: list[LabelledImage]) -> Report:
@@ -269,7 +269,8 @@ def finish(checkpoint: Checkpoint, holdout: list[LabelledImage], paths: RunPaths
 def start_from(network: MaskNet, path: Path) -> int:
     """Warm start from one of our checkpoints, YuNet's or Keras' MobileNetV2; the number of tensors taken.
 
-    From ours, tensors of other shape are left as they are, so a changed layout can start from it.
+    From ours, tensors of other shape are left as they are, so a changed layout can start from it; a wider
+    stem starts with the same answers.
 
     Raises:
         TrainingError: it is none of them.
@@ -281,11 +282,12 @@ def start_from(network: MaskNet, path: Path) -> int:
     except TrainingError:
         return load_yunet(network, path)
     own = network.state_dict()
-    fitting = {
-        name: value
+    offered = {
+        name: fitted(name, value, own[name].shape)
         for name, value in checkpoint.average.items()
-        if name in own and own[name].shape == value.shape
+        if name in own
     }
+    fitting = {name: value for name, value in offered.items() if value.shape == own[name].shape}
     network.load_state_dict({**own, **fitting})
     return len(fitting)
 

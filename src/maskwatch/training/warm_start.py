@@ -11,7 +11,6 @@ from maskwatch.errors import MissingExtraError, ModelError, TrainingError
 from maskwatch.files import check_ordinary
 from maskwatch.labels import LABELS
 from maskwatch.training.backbones import MobileNetBackbone
-from maskwatch.training.config import YUNET_STEM_CHANNELS
 from maskwatch.training.hdf5 import StoredArrays
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refiner import Refiner
@@ -102,8 +101,8 @@ def load_yunet(network: MaskNet, path: Path) -> int:
             rows = slice(4, 5) if "_obj." in name else slice(0, 4)
             value = own[target].clone()
             value[rows] = tensor
-        elif target.startswith(_STEM):
-            value = _widened(tensor, network.config.stem_channels // YUNET_STEM_CHANNELS, own[target].shape)
+        else:
+            value = fitted(target, tensor, own[target].shape)
         if value.shape != own[target].shape:
             shapes = f"{tuple(value.shape)}, ours {tuple(own[target].shape)}"
             raise TrainingError(f"{path}: tensor {name} has shape {shapes}; pass yunet_n.pth")
@@ -115,19 +114,21 @@ def load_yunet(network: MaskNet, path: Path) -> int:
     return len(taken)
 
 
-def _widened(tensor: Tensor, times: int, wanted: torch.Size) -> Tensor:
-    """A layer's values for `times` as many channels, which answer the same (Chen et al. 2016, Net2Net).
+def fitted(name: str, tensor: Tensor, wanted: torch.Size) -> Tensor:
+    """Our tensor `name` for a stem of more channels, which answers the same (Chen et al. 2016, Net2Net).
 
-    A layer behind takes from each copy of a channel a share by chance, so that copies learn different things.
+    A layer behind takes from each copy of a channel a share by chance, so that copies learn different
+    things; the same chance each time, so that networks widened apart still mix. What lies elsewhere, or
+    needs no more channels, stays as it is.
     """
-    if tensor.shape == wanted:
+    if not name.startswith(_STEM) or tensor.dim() != len(wanted):
         return tensor
-    if tensor.shape[0] < wanted[0]:
-        tensor = tensor.repeat(times, *[1] * (tensor.dim() - 1))
-    if tensor.dim() > 1 and tensor.shape[1] < wanted[1]:
-        shares = torch.rand(times, *tensor.shape[:2]).softmax(dim=0)
-        parts = (tensor * share[:, :, None, None] for share in shares)
-        tensor = torch.cat(list(parts), dim=1)
+    if tensor.dim() > 0 and wanted[0] > tensor.shape[0] and wanted[0] % tensor.shape[0] == 0:
+        tensor = tensor.repeat(wanted[0] // tensor.shape[0], *[1] * (tensor.dim() - 1))
+    if tensor.dim() > 1 and wanted[1] > tensor.shape[1] and wanted[1] % tensor.shape[1] == 0:
+        chance = torch.Generator().manual_seed(0)
+        shares = torch.rand(wanted[1] // tensor.shape[1], *tensor.shape[:2], generator=chance).softmax(dim=0)
+        tensor = torch.cat([tensor * share[:, :, None, None] for share in shares], dim=1)
     return tensor
 
 

@@ -40,6 +40,12 @@ class DetectsTogether(Protocol):
         """Faces of prepared pictures, in their order."""
         ...
 
+    def look_turned(
+        self, one: Letterboxed, faces: Detections, /, *, score_threshold: float | None = None
+    ) -> Detections:
+        """`faces` of a photo, or better ones where it lies on its side."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task:
@@ -49,6 +55,7 @@ class Task:
         data: the file's bytes.
         max_side: larger pictures are scaled down to this many px.
         score_threshold: faces below are left out; None: the model card's value.
+        turned: whether a picture without a sure face is looked at turned, too.
         drawn: whether the picture is wanted back, with boxes drawn on it.
         blur: whether its faces are to be made unrecognisable.
     """
@@ -56,6 +63,7 @@ class Task:
     data: bytes
     max_side: int = 1024
     score_threshold: float | None = None
+    turned: bool = True
     drawn: bool = False
     blur: bool = False
 
@@ -202,6 +210,8 @@ class Batcher:
             # suppression goes from the best face down, so weaker ones change nothing above them
             faces = detections[detections.score >= threshold]
             try:
+                if errand.task.turned:
+                    faces = self.detector.look_turned(one, faces, score_threshold=threshold)
                 if self.stages is not None and len(faces):
                     faces = self.stages.judge(read_picture(errand.task.data).image, faces)
                 jpeg = _drawn(errand.task, faces) if errand.task.drawn else b""

@@ -75,6 +75,10 @@ def detect_routes(service: Service) -> APIRouter:
                 ge=32, le=service.limits.max_side, description="Scale larger pictures down to this, in px."
             ),
         ] = 1024,
+        turned: Annotated[
+            bool,
+            Query(description="Look at a picture without a sure face sideways and upside down, too."),
+        ] = True,
         blur: Annotated[
             bool, Query(description="Make faces unrecognisable in the picture that is sent back.")
         ] = False,
@@ -91,7 +95,9 @@ def detect_routes(service: Service) -> APIRouter:
                     uploads = await read_pictures(request, service.limits, ticket)
                     if drawn and len(uploads) > 1:
                         raise ServiceError("image/jpeg answers one picture; ask for JSON", status=406)
-                    tasks = [Task(one.data, max_side, score_threshold, drawn, blur) for one in uploads]
+                    tasks = [
+                        Task(one.data, max_side, score_threshold, turned, drawn, blur) for one in uploads
+                    ]
                     looks = await asyncio.gather(
                         *(_look(service, one, task) for one, task in zip(uploads, tasks, strict=True))
                     )

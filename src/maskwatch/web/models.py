@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskwatch import boxes
+from maskwatch import boxes, turns
 from maskwatch.codec import LARGE_FACE_PX
 from maskwatch.detector import DEFAULT_MODEL, DetectOptions, Detector, packaged_models, read_model
 from maskwatch.labels import VERDICTS
@@ -75,6 +75,10 @@ def card_for_browsers(card: ModelCard) -> dict[str, Any]:
         "part_covered": boxes.PART_COVERED,
         "part_least": boxes.PART_LEAST,
         "part_most": boxes.PART_MOST,
+        "upright_score": turns.SURE_SCORE,
+        "glance_side": turns.GLANCE_SIDE,
+        "turned_score": turns.LEAST_SCORE,
+        "turned_gain": turns.LEAST_GAIN,
     }
 
 

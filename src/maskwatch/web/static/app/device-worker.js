@@ -1,6 +1,7 @@
 // Detection in a thread of its own: loads onnxruntime and the model, and looks at one picture after another.
 
 import { facesOf, letterbox } from "./codec.js";
+import { bestScore, betterWay, OTHER_WAYS, turnedBack, turnedSize, turning } from "./turns.js";
 
 /**
  * @typedef {import("./codec.js").Card} Card
@@ -43,13 +44,41 @@ async function load({ base, card, backend, threads }) {
 /** @param {DetectRequest} request */
 async function detect({ source, maxSide, scoreThreshold }) {
   if (!loaded) throw new Error("no model is loaded");
-  const bitmap = source instanceof Blob ? await decoded(source) : source;
-  const size = /** @type {[number, number]} */ ([bitmap.width, bitmap.height]);
-  const boxed = letterbox(...size, maxSide, loaded.card);
-  const pixels = drawn(loaded.canvas, bitmap, boxed);
+  const isPhoto = source instanceof Blob; // a camera's pictures come as bitmaps
+  const bitmap = isPhoto ? await decoded(source) : source;
+  const { width, height } = bitmap;
+  let faces = await look(loaded, bitmap, 0, maxSide, scoreThreshold);
+  if (isPhoto) faces = await lookTurned(loaded, bitmap, faces, maxSide, scoreThreshold);
   bitmap.close();
-  const outputs = await run(loaded, pixels, boxed.padded, scoreThreshold);
-  return { width: size[0], height: size[1], faces: facesOf(outputs, boxed, size, loaded.card) };
+  return { width, height, faces };
+}
+
+/** Faces of a picture that is turned before, in px of the picture as it is.
+ * @param {NonNullable<typeof loaded>} model @param {ImageBitmap} bitmap @param {number} way @param {number} maxSide
+ * @param {number} scoreThreshold */
+async function look(model, bitmap, way, maxSide, scoreThreshold) {
+  const size = /** @type {[number, number]} */ ([bitmap.width, bitmap.height]);
+  const turned = turnedSize(way, size);
+  const boxed = letterbox(...turned, maxSide, model.card);
+  const outputs = await run(model, drawn(model.canvas, bitmap, boxed, way), boxed.padded, scoreThreshold);
+  return turnedBack(facesOf(outputs, boxed, turned, model.card), way, size);
+}
+
+/** The faces of a photo that may lie on its side: those found in it as it is, or better ones.
+ * @param {NonNullable<typeof loaded>} model @param {ImageBitmap} bitmap @param {import("./faces.js").Face[]} faces
+ * @param {number} maxSide @param {number} scoreThreshold */
+async function lookTurned(model, bitmap, faces, maxSide, scoreThreshold) {
+  const { card } = model;
+  const shown = bestScore(faces);
+  if (shown >= card.upright_score) return faces;
+  const glances = [];
+  for (const way of OTHER_WAYS) {
+    glances.push(bestScore(await look(model, bitmap, way, Math.min(maxSide, card.glance_side), card.turned_score)));
+  }
+  const way = betterWay(shown, glances, card);
+  if (way === 0) return faces;
+  const found = await look(model, bitmap, way, maxSide, scoreThreshold);
+  return bestScore(found) > shown ? found : faces;
 }
 
 /** Pixels as they are stored, upright, without a colour profile applied, as Python reads them.
@@ -57,9 +86,9 @@ async function detect({ source, maxSide, scoreThreshold }) {
 const decoded = (blob) =>
   createImageBitmap(blob, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
 
-/** RGBA of the letterboxed picture. @param {OffscreenCanvas} canvas @param {ImageBitmap} bitmap
- * @param {import("./codec.js").Letterbox} boxed */
-function drawn(canvas, bitmap, boxed) {
+/** RGBA of the letterboxed picture, turned. @param {OffscreenCanvas} canvas @param {ImageBitmap} bitmap
+ * @param {import("./codec.js").Letterbox} boxed @param {number} way quarter turns against the clock */
+function drawn(canvas, bitmap, boxed, way) {
   const [width, height] = boxed.padded;
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
@@ -67,9 +96,12 @@ function drawn(canvas, bitmap, boxed) {
   }
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   if (!pen) throw new Error("no canvas");
+  pen.resetTransform();
   pen.clearRect(0, 0, width, height);
   pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, 0, 0, ...boxed.content);
+  const upright = turnedSize(way, boxed.content);
+  pen.setTransform(...turning(way, upright));
+  pen.drawImage(bitmap, 0, 0, ...upright);
   return pen.getImageData(0, 0, width, height).data;
 }
 

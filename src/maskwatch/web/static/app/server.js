@@ -35,7 +35,8 @@ export class ServerEngine {
     const started = performance.now();
     const body = source instanceof ImageBitmap ? await jpegOf(source) : source;
     const threshold = Math.max(0.01, wish.scoreThreshold);
-    const address = `v1/detect?score_threshold=${threshold}&max_side=${wish.maxSide}`;
+    const isPhoto = source instanceof Blob; // a camera's pictures come as bitmaps
+    const address = `v1/detect?score_threshold=${threshold}&max_side=${wish.maxSide}&turned=${isPhoto}`;
     const headers = { "Content-Type": body.type || "application/octet-stream", Accept: "application/json" };
     const answer = await (await request(address, { method: "POST", headers, body })).json();
     const { width, height, faces } = answer.images[0];
