@@ -18,10 +18,19 @@ def test_boxes_come_back_to_the_pixels_they_were_found_in(quarters):
     whole = letterbox(Picture(image, (120, 80), "field"), max_side=240, size_multiple=32)
     turned = turns.turned(whole, quarters, max_side=60, size_multiple=32)
     assert turned.size_wh == ((120, 80) if quarters % 2 == 0 else (80, 120))
+    assert max(turned.content_wh) == 60
     rows, columns = np.nonzero(turned.pixels[..., 0] > 127)
     corners = 2 * np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]])
     found = turns.turned_back(Detections(corners, np.ones(1), np.zeros(1)), quarters, (120, 80))
     np.testing.assert_array_equal(found.xyxy, [[60, 20, 100, 32]])
+
+
+def test_a_picture_is_never_blown_up():
+    scaled = letterbox(
+        Picture(np.zeros((400, 600, 3), np.uint8), (600, 400), "x"), max_side=90, size_multiple=32
+    )
+    for side in (None, 320):
+        assert turns.turned(scaled, 1, max_side=side, size_multiple=32).content_wh == (60, 90)
 
 
 @pytest.mark.parametrize(

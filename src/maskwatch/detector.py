@@ -202,7 +202,7 @@ class Detector:
         way = turns.better_way(shown, [turns.best_score(glance) for glance in glances])
         if way == 0:
             return faces
-        whole = turns.turned(one, way, max_side=max(one.content_wh), size_multiple=multiple)
+        whole = turns.turned(one, way, size_multiple=multiple)
         [found] = self.detect_letterboxed([whole], score_threshold=score_threshold)
         better = turns.best_score(found) > shown
         return turns.turned_back(found, way, one.size_wh) if better else faces

@@ -47,12 +47,16 @@ def better_way(shown: float, glances: Sequence[float]) -> int:
     return OTHER_WAYS[way]
 
 
-def turned(one: Letterboxed, quarters: int, *, max_side: int, size_multiple: int) -> Letterboxed:
-    """The picture, turned by `quarters` against the clock and scaled down to `max_side` px."""
+def turned(
+    one: Letterboxed, quarters: int, *, size_multiple: int, max_side: int | None = None
+) -> Letterboxed:
+    """The picture, turned by `quarters` against the clock; at most `max_side` px, if that is smaller."""
     width, height = one.content_wh
     image = np.ascontiguousarray(np.rot90(one.pixels[:height, :width], quarters))
     size_wh = one.size_wh if quarters % 2 == 0 else one.size_wh[::-1]
-    return letterbox(Picture(image, size_wh, "turned"), max_side=max_side, size_multiple=size_multiple)
+    own_side = max(one.content_wh)
+    side = own_side if max_side is None else min(max_side, own_side)
+    return letterbox(Picture(image, size_wh, "turned"), max_side=side, size_multiple=size_multiple)
 
 
 def turned_back(faces: Detections, quarters: int, size_wh: tuple[int, int]) -> Detections:
