@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -51,6 +52,21 @@ def landmarks() -> np.ndarray:
 def face_box() -> np.ndarray:
     """(1, 4) px xyxy of the astronaut's face."""
     return np.array([[178.2, 62.9, 268.1, 176.2]], np.float32)
+
+
+def crowd(
+    portrait: Image, face_box: np.ndarray, *, face_px: int, size_wh: tuple[int, int]
+) -> tuple[Image, np.ndarray]:
+    """A grey photo of 4 rows of 6 portraits with faces `face_px` high, and the boxes (24, 4) of these."""
+    factor = face_px / (face_box[0, 3] - face_box[0, 1])
+    one = cv2.resize(portrait, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    photo = np.full((size_wh[1], size_wh[0], 3), 128, np.uint8)
+    boxes = []
+    for row, column in np.ndindex(4, 6):
+        x, y = int((column + 0.3) * size_wh[0] / 6), int((row + 0.3) * size_wh[1] / 4)
+        photo[y : y + one.shape[0], x : x + one.shape[1]] = one
+        boxes.append(face_box[0] * one.shape[0] / portrait.shape[0] + [x, y, x, y])
+    return photo, np.array(boxes, np.float32)
 
 
 @pytest.fixture(scope="session")

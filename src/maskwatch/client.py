@@ -140,7 +140,7 @@ class Client:
         image: ImageSource,
         *,
         score_threshold: float | None = None,
-        max_side: int = 1024,
+        max_side: int | None = None,
         turned: bool = True,
     ) -> Detections:
         """Faces of one picture, as `Detector.detect` gives them; the keywords are those of `DetectOptions`.
@@ -157,7 +157,7 @@ class Client:
         images: Sequence[ImageSource],
         *,
         score_threshold: float | None = None,
-        max_side: int = 1024,
+        max_side: int | None = None,
         turned: bool = True,
     ) -> tuple[list[Detections | MaskwatchError], Summary]:
         """Faces of several pictures in one request, and the summary; an error for each that failed.
@@ -176,7 +176,7 @@ class Client:
         return found, _summary_of(content["summary"])
 
     def annotate(
-        self, image: ImageSource, *, blur: bool = False, max_side: int = 1024, turned: bool = True
+        self, image: ImageSource, *, blur: bool = False, max_side: int | None = None, turned: bool = True
     ) -> bytes:
         """The picture with boxes drawn on it, as a JPEG; with `blur`, nobody can be recognised.
 
@@ -330,8 +330,10 @@ def _status_of(values: Mapping[str, Any]) -> VideoStatus:
     )
 
 
-def _wishes(score_threshold: float | None, max_side: int, turned: bool) -> dict[str, str]:
-    wishes = {"max_side": str(max_side), "turned": str(turned).lower()}
+def _wishes(score_threshold: float | None, max_side: int | None, turned: bool) -> dict[str, str]:
+    wishes = {"turned": str(turned).lower()}
+    if max_side is not None:
+        wishes["max_side"] = str(max_side)
     if score_threshold is not None:
         wishes["score_threshold"] = str(score_threshold)
     return wishes

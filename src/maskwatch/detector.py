@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch import turns
+from maskwatch import closer, turns
 from maskwatch.codec import ImageSource, Letterboxed, detections_of, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import ImageError, ModelError, OptionError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "small"
 """Name of the packaged model that is taken unless another is asked for; see MODEL_CARD.md for why."""
+T = TypeVar("T")
 LARGEST_MODEL_BYTES = 64 * 2**20
 _SIGNATURE = Signature(
     inputs={
@@ -53,10 +54,10 @@ class DetectOptions:
         iou_threshold: of two boxes that overlap more, the weaker is left out, 0..1.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`, 0..1.
         max_side: larger pictures are scaled down to this many px before detection; small ones are
-            not blown up.
+            not blown up. None: 1024, and where a larger photo shows small faces then, or none, 2048.
         max_detections: most faces reported for one picture.
         turned: whether photos without a sure face are looked at turned by 90, 180 and 270°, too, as cameras
-            leave some of them without an EXIF mark; a `Frame` of a video or a camera never is.
+            leave some of them without an EXIF mark.
         threads: threads of one inference; 0 lets onnxruntime use all cores.
         device: what the network runs on: cpu, cuda, directml, coreml or openvino; operators that a device
             does not know run on the CPU. All but cpu need a wheel of onnxruntime that brings them.
@@ -74,7 +75,7 @@ class DetectOptions:
     score_threshold: float | None = None
     iou_threshold: float | None = None
     certainty_threshold: float | None = None
-    max_side: int = 1024
+    max_side: int | None = None
     max_detections: int = 1000
     turned: bool = True
     threads: int = 0
@@ -86,8 +87,9 @@ class DetectOptions:
             if value is not None and not 0 <= value <= 1:
                 raise OptionError(f"{name} must lie between 0 and 1, not {value}")
         for name, least in (("max_side", 32), ("max_detections", 1), ("threads", 0)):
-            if getattr(self, name) < least:
-                raise OptionError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"{name} must be at least {least}, not {value}")
         if self.device not in DEVICES:
             means = did_you_mean(self.device, DEVICES)
             raise OptionError(f"device {self.device!r} is unknown; choose one of {', '.join(DEVICES)}{means}")
@@ -134,7 +136,8 @@ class Detector:
         """Find the faces of one picture, or of a batch: a list, a tuple or an array (b, h, w, 3).
 
         A picture is a path, encoded bytes, a PIL image, an RGB array (h, w, 3) uint8 or a `Frame`.
-        Boxes are in the original's pixels, upright as EXIF says; faces come best first.
+        Boxes are in the original's pixels, upright as EXIF says; faces come best first. A `Frame`, of a
+        video or a camera, is looked at once; a photo again where that pays, see `DetectOptions`.
 
         Raises:
             ImageError: a picture cannot be read.
@@ -142,22 +145,24 @@ class Detector:
         several = isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4)
         sources: list[ImageSource] = list(image) if several else [image]  # type: ignore[arg-type, list-item]
         prepared = [self.prepare(one) for one in sources]
-        found = self.detect_letterboxed(prepared)
-        if self.options.turned:
-            found = [
-                faces if isinstance(source, Frame) else self.look_turned(one, faces)
-                for source, one, faces in zip(sources, prepared, found, strict=True)
-            ]
+        found = [
+            faces if isinstance(source, Frame) else self.look_again(source, one, faces)
+            for source, one, faces in zip(sources, prepared, self.detect_letterboxed(prepared), strict=True)
+        ]
         return found if several else found[0]
 
     def prepare(self, image: ImageSource) -> Letterboxed:
-        """Decode and scale one picture as `detect` does; for callers that decode ahead.
+        """Decode and scale one picture as `detect` does first; for callers that decode ahead.
 
         Raises:
             ImageError: it cannot be read.
         """
-        picture = read_picture(image, needed_side=self.options.max_side)
-        return letterbox(picture, max_side=self.options.max_side, size_multiple=self.card.size_multiple)
+        return self._prepare(image, _or(self.options.max_side, closer.FIRST_SIDE))
+
+    def _prepare(self, image: ImageSource, max_side: int) -> Letterboxed:
+        picture = read_picture(image, needed_side=max_side)
+        side = min(max_side, max(picture.image.shape[:2]))  # a caller may have decoded at a smaller scale
+        return letterbox(picture, max_side=side, size_multiple=self.card.size_multiple)
 
     def detect_letterboxed(
         self, prepared: Sequence[Letterboxed], *, score_threshold: float | None = None
@@ -181,16 +186,40 @@ class Detector:
                 results[number] = detections
         return results
 
-    def look_turned(
-        self, one: Letterboxed, faces: Detections, *, score_threshold: float | None = None
+    def look_again(
+        self,
+        image: ImageSource,
+        one: Letterboxed,
+        faces: Detections,
+        *,
+        turned: bool | None = None,
+        nearer: bool | None = None,
+        score_threshold: float | None = None,
     ) -> Detections:
-        """The faces of a photo that may lie on its side: `faces`, found in it as it is, or better ones.
+        """The faces of a photo: `faces`, found at the first look at `one`, or better ones.
 
-        One with a sure face is looked at no more. `score_threshold` is as for `detect_letterboxed`.
+        The photo may lie on its side (`turned`), or be large with small faces (`nearer`); None does as the
+        options say. `score_threshold` is as for `detect_letterboxed`.
+
+        Raises:
+            ImageError: the picture cannot be read a second time.
         """
+        way = 0
+        if _or(turned, self.options.turned):
+            way, faces = self._turned(one, faces, score_threshold)
+        if not _or(nearer, self.options.max_side is None):
+            return faces
+        if not closer.is_worth_it(one, faces, self.card.score_threshold):
+            return faces
+        return self._look(self._prepare(image, closer.CLOSER_SIDE), way, score_threshold)
+
+    def _turned(
+        self, one: Letterboxed, faces: Detections, score_threshold: float | None
+    ) -> tuple[int, Detections]:
+        """In how many quarter turns the photo shows its faces best, and these."""
         shown = turns.best_score(faces)
         if shown >= turns.SURE_SCORE:
-            return faces
+            return 0, faces
         multiple = self.card.size_multiple
         glances = self.detect_letterboxed(
             [
@@ -200,12 +229,14 @@ class Detector:
             score_threshold=turns.LEAST_SCORE,
         )
         way = turns.better_way(shown, [turns.best_score(glance) for glance in glances])
-        if way == 0:
-            return faces
-        whole = turns.turned(one, way, size_multiple=multiple)
-        [found] = self.detect_letterboxed([whole], score_threshold=score_threshold)
-        better = turns.best_score(found) > shown
-        return turns.turned_back(found, way, one.size_wh) if better else faces
+        found = self._look(one, way, score_threshold) if way else faces
+        return (way, found) if turns.best_score(found) > shown else (0, faces)
+
+    def _look(self, one: Letterboxed, way: int, score_threshold: float | None) -> Detections:
+        """Faces of the picture, turned by `way` quarters for it, in its own pixels."""
+        shown = turns.turned(one, way, size_multiple=self.card.size_multiple) if way else one
+        [found] = self.detect_letterboxed([shown], score_threshold=score_threshold)
+        return turns.turned_back(found, way, one.size_wh)
 
     def _run(
         self, images: npt.NDArray[np.uint8], score_threshold: float | None
@@ -231,7 +262,7 @@ class Detector:
         return index, xyxy, label_scores
 
 
-def _or(value: float | None, default: float) -> float:
+def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 

@@ -14,6 +14,7 @@ from playwright.sync_api import FileChooser, expect
 from maskwatch import boxes
 from maskwatch.labels import LABELS
 from tests.browser.conftest import PHONE, Log, choose, open_ready, results, serious, upper_half
+from tests.conftest import crowd
 from tests.golden import ANSWERS
 
 
@@ -123,6 +124,22 @@ def test_photos_on_their_side_are_set_right(page, server, engine, one_thread, as
         assert [face["verdict"] for face in image["faces"]] == here.verdict_names == ["without_mask"]
         assert boxes.iou(corners(image["faces"]), here.xyxy)[0, 0] >= 0.95
         np.testing.assert_allclose(image["faces"][0]["score"], here.score[0], atol=0.01)
+
+
+@pytest.mark.parametrize("engine", ["device", "server"])
+def test_large_crowds_are_looked_at_from_closer(
+    page, server, engine, one_thread, astronaut, face_box, tmp_path
+):
+    photo, expected = crowd(astronaut, face_box, face_px=17, size_wh=(2048, 1536))
+    path = tmp_path / "crowd.png"
+    PIL.Image.fromarray(photo).save(path)
+    open_ready(page, f"{server.url}?engine={engine}")
+    choose(page, [path])
+    (image,) = results(page)["images"]
+    here = one_thread.detect(path)
+    assert len(here) >= len(expected) - 1
+    assert len(image["faces"]) == len(here)
+    assert boxes.iou(corners(image["faces"]), here.xyxy).max(axis=1).min() >= 0.9
 
 
 @pytest.mark.parametrize("engine", ["device", "server"])

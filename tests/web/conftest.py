@@ -29,7 +29,7 @@ class Held:
         self.thresholds.append(score_threshold)
         return [self._face(one.size_wh, score_threshold) for one in prepared]
 
-    def look_turned(self, one, faces, *, score_threshold=None):
+    def look_again(self, image, one, faces, *, turned=None, nearer=None, score_threshold=None):
         return faces
 
     def _face(self, size_wh, threshold):

@@ -16,7 +16,7 @@ import pytest
 from maskwatch.web import schemas
 from maskwatch.web.limits import Limits
 from maskwatch.web.serving import ServeOptions, serving
-from tests.conftest import jpeg
+from tests.conftest import crowd, jpeg
 from tests.services.servers import wait_until
 from tests.web.conftest import JPEG, asked
 
@@ -72,6 +72,14 @@ def test_a_photo_on_its_head_is_looked_at_turned_unless_told_not_to(http, one_th
     assert found["true"] == one_thread.detect(data).to_dicts()
     assert [face["verdict"] for face in found["true"]] == ["without_mask"]
     assert found["false"] != found["true"]
+
+
+def test_a_large_crowd_is_looked_at_from_closer_unless_a_side_is_named(http, one_thread, astronaut, face_box):
+    data = encoded(crowd(astronaut, face_box, face_px=17, size_wh=(2048, 1536))[0], "PNG")
+    (image,) = http.post("/v1/detect", content=data, headers=JPEG).json()["images"]
+    assert image["faces"] == one_thread.detect(data).to_dicts()
+    (at_once,) = http.post("/v1/detect?max_side=1024", content=data, headers=JPEG).json()["images"]
+    assert len(at_once["faces"]) < len(image["faces"]) / 2
 
 
 def test_several_pictures_of_which_some_are_none(http, masked, astronaut):

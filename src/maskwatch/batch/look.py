@@ -11,6 +11,7 @@ from maskwatch.batch.child import Child, ChildDiedError
 from maskwatch.batch.options import BatchOptions, Job
 from maskwatch.batch.rows import PictureRow
 from maskwatch.classifier import TwoStage
+from maskwatch.closer import CLOSER_SIDE
 from maskwatch.codec import encode_image, read_picture
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import ImageError, MaskwatchError, ModelError
@@ -58,7 +59,7 @@ class Looker:
                 f"began with ({job.model_sha256[:12]}); give every node the same"
             )
         only_one = isinstance(self._detector, Detector)
-        self._needed_side = job.options.max_side if only_one else None
+        self._needed_side = (job.options.max_side or CLOSER_SIDE) if only_one else None
 
     def look(self, one: Encoded) -> PictureRow:
         """Detect in one picture; what goes wrong with it is its row's error."""

@@ -16,7 +16,7 @@ class BatchOptions:
         model: detector file, None for the packaged one; the same on every node.
         classifier, face_detector: a second stage, and another first one, as on `maskwatch image`.
         score_threshold: faces below it are left out; None for the model's own.
-        max_side: larger pictures are scaled down to this many px.
+        max_side: larger pictures are scaled down to this many px; None: as `DetectOptions` has it.
         turned: look at pictures without a sure face turned, too.
         annotated: write a copy of each picture with its faces drawn in.
         blur: make the faces in the copies unrecognisable (implies copies).
@@ -30,7 +30,7 @@ class BatchOptions:
     classifier: Path | None = None
     face_detector: Path | None = None
     score_threshold: float | None = None
-    max_side: int = 1024
+    max_side: int | None = None
     turned: bool = True
     annotated: bool = False
     blur: bool = False

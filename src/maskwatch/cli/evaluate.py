@@ -25,7 +25,7 @@ def evaluate(
     json_file: options.JsonFile = None,
     plot: options.Plot = None,
     model: options.Model = None,
-    max_side: options.MaxSide = 1024,
+    max_side: options.PhotoSide = None,
     turned: options.Turned = True,
     device: options.Device = "cpu",
     quiet: options.Quiet = False,

@@ -29,7 +29,7 @@ def image(
     ] = False,
     blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
-    max_side: options.MaxSide = 1024,
+    max_side: options.PhotoSide = None,
     turned: options.Turned = True,
     model: options.Model = None,
     classifier: options.Classifier = None,

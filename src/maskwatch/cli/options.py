@@ -52,6 +52,14 @@ MaxSide = Annotated[
     int,
     typer.Option("--max-side", metavar="PX", help="Scale larger pictures down to this side; never up."),
 ]
+PhotoSide = Annotated[
+    Optional[int],
+    typer.Option(
+        "--max-side",
+        metavar="PX",
+        help="Scale larger pictures down to this side; never up. Without it 1024, or 2048 for small faces.",
+    ),
+]
 Turned = Annotated[
     bool,
     typer.Option(

@@ -109,6 +109,7 @@ def serve(
     except ImportError as error:
         raise MissingExtraError.for_extra("serving", str(error.name), "web") from error
     from maskwatch.classifier import Classifier, TwoStage
+    from maskwatch.closer import FIRST_SIDE
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.pipeline.stages import load_tracking
 
@@ -128,7 +129,7 @@ def serve(
         host, port, _key(api_key_file), tuple(cors_origins or ()), limits, () if model is None else (model,)
     )
     detector = Detector(model, DetectOptions(threads=1, device=device))
-    clip_detector, _ = load_tracking(model, None, DetectOptions.max_side, classifier, device=device)
+    clip_detector, _ = load_tracking(model, None, FIRST_SIDE, classifier, device=device)
     stages = TwoStage(detector, Classifier(classifier, threads=1)) if classifier else None
     console, stop = Console(stderr=True), threading.Event()
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from maskwatch.closer import FIRST_SIDE
 from maskwatch.datasets import LabelledImage, of_sets, read_coco
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import TrainingError
@@ -218,7 +219,10 @@ def holdout_of(data: Path, corrections: Path | None, config: TrainConfig) -> Hol
 
 def unfiltered(model: Path | str, threads: int = 0) -> Detector:
     """An exported or a packaged model that reports all it sees at one look: whole precision-recall curves."""
-    return Detector(model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, turned=False, threads=threads))
+    options = DetectOptions(
+        score_threshold=WHOLE_CURVE_SCORE, max_side=FIRST_SIDE, turned=False, threads=threads
+    )
+    return Detector(model, options)
 
 
 def measure(detector: Detector, images: list[LabelledImage]) -> Report:

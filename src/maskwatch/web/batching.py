@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from maskwatch.annotate import annotate, blur_faces
 from maskwatch.classifier import TwoStage
+from maskwatch.closer import FIRST_SIDE
 from maskwatch.codec import Letterboxed, encode_image, letterbox, read_picture
 from maskwatch.detections import Detections
 from maskwatch.errors import MaskwatchError
@@ -40,10 +41,18 @@ class DetectsTogether(Protocol):
         """Faces of prepared pictures, in their order."""
         ...
 
-    def look_turned(
-        self, one: Letterboxed, faces: Detections, /, *, score_threshold: float | None = None
+    def look_again(
+        self,
+        image: bytes,
+        one: Letterboxed,
+        faces: Detections,
+        /,
+        *,
+        turned: bool | None = None,
+        nearer: bool | None = None,
+        score_threshold: float | None = None,
     ) -> Detections:
-        """`faces` of a photo, or better ones where it lies on its side."""
+        """`faces` of a photo, or better ones where it lies on its side, or is large with small faces."""
         ...
 
 
@@ -53,7 +62,7 @@ class Task:
 
     Attributes:
         data: the file's bytes.
-        max_side: larger pictures are scaled down to this many px.
+        max_side: larger pictures are scaled down to this many px; None: as `DetectOptions` has it.
         score_threshold: faces below are left out; None: the model card's value.
         turned: whether a picture without a sure face is looked at turned, too.
         drawn: whether the picture is wanted back, with boxes drawn on it.
@@ -61,7 +70,7 @@ class Task:
     """
 
     data: bytes
-    max_side: int = 1024
+    max_side: int | None = None
     score_threshold: float | None = None
     turned: bool = True
     drawn: bool = False
@@ -210,8 +219,14 @@ class Batcher:
             # suppression goes from the best face down, so weaker ones change nothing above them
             faces = detections[detections.score >= threshold]
             try:
-                if errand.task.turned:
-                    faces = self.detector.look_turned(one, faces, score_threshold=threshold)
+                faces = self.detector.look_again(
+                    errand.task.data,
+                    one,
+                    faces,
+                    turned=errand.task.turned,
+                    nearer=errand.task.max_side is None,
+                    score_threshold=threshold,
+                )
                 if self.stages is not None and len(faces):
                     faces = self.stages.judge(read_picture(errand.task.data).image, faces)
                 jpeg = _drawn(errand.task, faces) if errand.task.drawn else b""
@@ -224,8 +239,9 @@ class Batcher:
         return ended
 
     def _prepare(self, task: Task) -> Letterboxed:
-        picture = read_picture(task.data, needed_side=task.max_side)
-        return letterbox(picture, max_side=task.max_side, size_multiple=self.detector.card.size_multiple)
+        side = FIRST_SIDE if task.max_side is None else task.max_side
+        picture = read_picture(task.data, needed_side=side)
+        return letterbox(picture, max_side=side, size_multiple=self.detector.card.size_multiple)
 
     def _threshold(self, task: Task) -> float:
         if task.score_threshold is None:

@@ -70,11 +70,14 @@ def detect_routes(service: Service) -> APIRouter:
             Query(ge=0.01, le=1, description="Leave out faces below; the model's own value by default."),
         ] = None,
         max_side: Annotated[
-            int,
+            Optional[int],
             Query(
-                ge=32, le=service.limits.max_side, description="Scale larger pictures down to this, in px."
+                ge=32,
+                le=service.limits.max_side,
+                description="Scale larger pictures down to this, in px; by default to 1024, and to 2048 "
+                "where small faces are found then, or none.",
             ),
-        ] = 1024,
+        ] = None,
         turned: Annotated[
             bool,
             Query(description="Look at a picture without a sure face sideways and upside down, too."),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskwatch import boxes, turns
+from maskwatch import boxes, closer, turns
 from maskwatch.codec import LARGE_FACE_PX
 from maskwatch.detector import DEFAULT_MODEL, DetectOptions, Detector, packaged_models, read_model
 from maskwatch.labels import VERDICTS
@@ -69,7 +69,10 @@ def card_for_browsers(card: ModelCard) -> dict[str, Any]:
     return {
         **dataclasses.asdict(card),
         "verdicts": list(VERDICTS),
-        "max_side": DetectOptions.max_side,
+        "max_side": closer.FIRST_SIDE,
+        "closer_side": closer.CLOSER_SIDE,
+        "closer_px": closer.SMALL_PX,
+        "closer_scale": closer.LEAST_SCALE,
         "max_detections": DetectOptions.max_detections,
         "large_face_px": LARGE_FACE_PX,
         "part_covered": boxes.PART_COVERED,

@@ -9,7 +9,7 @@
  *   verdicts: Verdict[], size_multiple: number, score_threshold: number, iou_threshold: number,
  *   certainty_threshold: number, max_side: number, max_detections: number, large_face_px: number,
  *   part_covered: number, part_least: number, part_most: number, upright_score: number, glance_side: number,
- *   turned_score: number, turned_gain: number}} Card
+ *   turned_score: number, turned_gain: number, closer_side: number, closer_px: number, closer_scale: number}} Card
  * @typedef {{content: [number, number], padded: [number, number]}} Letterbox sizes in px, width first
  * @typedef {{xyxy: Float32Array, label_scores: Float32Array}} Outputs of one picture, row by row
  * @typedef {[number, number, number, number]} Corners

@@ -1,5 +1,6 @@
 // Detection in a thread of its own: loads onnxruntime and the model, and looks at one picture after another.
 
+import { isWorthACloserLook } from "./closer.js";
 import { facesOf, letterbox } from "./codec.js";
 import { bestScore, betterWay, OTHER_WAYS, turnedBack, turnedSize, turning } from "./turns.js";
 
@@ -47,8 +48,15 @@ async function detect({ source, maxSide, scoreThreshold }) {
   const isPhoto = source instanceof Blob; // a camera's pictures come as bitmaps
   const bitmap = isPhoto ? await decoded(source) : source;
   const { width, height } = bitmap;
-  let faces = await look(loaded, bitmap, 0, maxSide, scoreThreshold);
-  if (isPhoto) faces = await lookTurned(loaded, bitmap, faces, maxSide, scoreThreshold);
+  const side = maxSide || loaded.card.max_side;
+  let faces = await look(loaded, bitmap, 0, side, scoreThreshold);
+  if (isPhoto) {
+    const turned = await lookTurned(loaded, bitmap, faces, side, scoreThreshold);
+    const isCloser = !maxSide && isWorthACloserLook([width, height], side, turned.faces, loaded.card);
+    faces = isCloser
+      ? await look(loaded, bitmap, turned.way, loaded.card.closer_side, scoreThreshold)
+      : turned.faces;
+  }
   bitmap.close();
   return { width, height, faces };
 }
@@ -64,21 +72,20 @@ async function look(model, bitmap, way, maxSide, scoreThreshold) {
   return turnedBack(facesOf(outputs, boxed, turned, model.card), way, size);
 }
 
-/** The faces of a photo that may lie on its side: those found in it as it is, or better ones.
+/** In how many quarter turns a photo shows its faces best, and these: those found in it as it is, or better ones.
  * @param {NonNullable<typeof loaded>} model @param {ImageBitmap} bitmap @param {import("./faces.js").Face[]} faces
  * @param {number} maxSide @param {number} scoreThreshold */
 async function lookTurned(model, bitmap, faces, maxSide, scoreThreshold) {
   const { card } = model;
   const shown = bestScore(faces);
-  if (shown >= card.upright_score) return faces;
+  if (shown >= card.upright_score) return { way: 0, faces };
   const glances = [];
   for (const way of OTHER_WAYS) {
     glances.push(bestScore(await look(model, bitmap, way, Math.min(maxSide, card.glance_side), card.turned_score)));
   }
   const way = betterWay(shown, glances, card);
-  if (way === 0) return faces;
-  const found = await look(model, bitmap, way, maxSide, scoreThreshold);
-  return bestScore(found) > shown ? found : faces;
+  const found = way === 0 ? faces : await look(model, bitmap, way, maxSide, scoreThreshold);
+  return bestScore(found) > shown ? { way, faces: found } : { way: 0, faces };
 }
 
 /** Pixels as they are stored, upright, without a colour profile applied, as Python reads them.

@@ -6,7 +6,7 @@ import { STRINGS } from "./strings.js";
  * @typedef {import("./codec.js").Card} Card
  * @typedef {import("./device-worker.js").Backend} Backend
  * @typedef {import("./faces.js").Look} Look
- * @typedef {{maxSide: number, scoreThreshold: number}} Wish
+ * @typedef {{maxSide: number, scoreThreshold: number}} Wish `maxSide` 0: as the card says, and closer where it pays
  */
 
 const BASE = new URL("./", import.meta.url).href;

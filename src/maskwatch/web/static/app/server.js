@@ -36,7 +36,9 @@ export class ServerEngine {
     const body = source instanceof ImageBitmap ? await jpegOf(source) : source;
     const threshold = Math.max(0.01, wish.scoreThreshold);
     const isPhoto = source instanceof Blob; // a camera's pictures come as bitmaps
-    const address = `v1/detect?score_threshold=${threshold}&max_side=${wish.maxSide}&turned=${isPhoto}`;
+    const side = isPhoto ? wish.maxSide : wish.maxSide || this.card?.max_side || 0;
+    const sided = side ? `&max_side=${side}` : "";
+    const address = `v1/detect?score_threshold=${threshold}&turned=${isPhoto}${sided}`;
     const headers = { "Content-Type": body.type || "application/octet-stream", Accept: "application/json" };
     const answer = await (await request(address, { method: "POST", headers, body })).json();
     const { width, height, faces } = answer.images[0];

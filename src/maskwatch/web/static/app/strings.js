@@ -48,7 +48,7 @@ export const STRINGS = {
   processorWebgpu: "Graphics card (WebGPU)",
   detail: "Detail",
   detailFast: "Fast (640 px)",
-  detailNormal: "Normal (1024 px)",
+  detailNormal: "Normal (1024 to 2048 px)",
   detailHigh: "High (2048 px)",
   threshold: (/** @type {number} */ percent) => `Show faces at least ${percent} % sure`,
 
