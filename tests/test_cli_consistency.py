@@ -34,6 +34,7 @@ DIFFERENT = {
     "json": "video writes a line a frame and a person",
     "annotated": "video takes --no-video too",
     "workers": "batch takes auto as a word",
+    "max-side": "a photo's is chosen by what is found, unless it is named",
     "size": "export takes it from the file where it can",
 }
 """Options whose meaning, form or short name differs between commands, and why."""

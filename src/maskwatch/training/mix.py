@@ -57,11 +57,13 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
 
     def mean(name: str) -> Tensor:
         having = {path: one[name] for path, one in averages.items() if name in one}
+        first = having.get(largest, next(iter(having.values())))
+        if not first.is_floating_point():
+            return first  # a count of batches
         total = sum(shares[path] for path in having)
         return sum((value * (shares[path] / total) for path, value in having.items()), torch.zeros(()))
 
-    state = whole.state_dict()
-    average = {name: mean(name) if value.is_floating_point() else value for name, value in state.items()}
+    average = {name: mean(name) for name in whole.state_dict()}
     return Checkpoint(replace(config, network=layout), max(one.step for one in loaded.values()), average)
 
 
