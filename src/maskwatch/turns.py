@@ -24,7 +24,7 @@ GLANCE_SIDE = 320
 """Longer side in px at which the turned photo is glanced at."""
 LEAST_SCORE = 0.8
 """Below this score, no face says that a photo is turned."""
-LEAST_GAIN = 0.3
+LEAST_GAIN = 0.7
 """By so much the face of the turned photo must be surer, in log-odds."""
 OTHER_WAYS = (1, 2, 3)
 """Quarter turns against the clock."""
