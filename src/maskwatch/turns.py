@@ -20,7 +20,7 @@ from maskwatch.detections import Detections
 
 SURE_SCORE = 0.96
 """With a face of this score, a photo counts as upright."""
-GLANCE_SIDE = 320
+GLANCE_SIDE = 256
 """Longer side in px at which the turned photo is glanced at."""
 LEAST_SCORE = 0.8
 """Below this score, no face says that a photo is turned."""
