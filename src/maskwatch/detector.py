@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "small"
 """Name of the packaged model that is taken unless another is asked for; see MODEL_CARD.md for why."""
-T = TypeVar("T")
+_T = TypeVar("_T")
 LARGEST_MODEL_BYTES = 64 * 2**20
 _SIGNATURE = Signature(
     inputs={
@@ -262,7 +262,7 @@ class Detector:
         return index, xyxy, label_scores
 
 
-def _or(value: T | None, default: T) -> T:
+def _or(value: _T | None, default: _T) -> _T:
     return default if value is None else value
 
 
