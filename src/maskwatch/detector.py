@@ -230,7 +230,7 @@ class Detector:
         )
         way = turns.better_way(shown, [turns.best_score(glance) for glance in glances])
         found = self._look(one, way, score_threshold) if way else faces
-        return (way, found) if turns.best_score(found) > shown else (0, faces)
+        return (way, found) if turns.is_better(turns.best_score(found), shown) else (0, faces)
 
     def _look(self, one: Letterboxed, way: int, score_threshold: float | None) -> Detections:
         """Faces of the picture, turned by `way` quarters for it, in its own pixels."""

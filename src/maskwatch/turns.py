@@ -1,8 +1,9 @@
 """Photos that lie on their side or stand on their head, as cameras without an EXIF mark leave them.
 
 The network is surest of upright faces. So a photo without a sure face is glanced at in the other three ways,
-small and quickly; where one of these shows a face better, the photo is looked at that way in full. Boxes come
-back in the photo's own pixels. All numbers were chosen on photos kept out of training (docs/experiments.md,
+small and quickly; where one of these shows a face better, the photo is looked at that way in full, and so it
+is judged if that still holds: a blurred face may be surer for being small. Boxes come back in the photo's own
+pixels. All numbers were chosen on photos kept out of training (docs/experiments.md,
 "Photos on their side").
 """
 
@@ -41,10 +42,12 @@ def better_way(shown: float, glances: Sequence[float]) -> int:
     `shown` is the best score of the photo as it is, `glances` are those of `OTHER_WAYS`.
     """
     way = max(range(len(glances)), key=glances.__getitem__)
-    best = glances[way]
-    if best < LEAST_SCORE or _log_odds(best) - _log_odds(shown) < LEAST_GAIN:
-        return 0
-    return OTHER_WAYS[way]
+    return OTHER_WAYS[way] if is_better(glances[way], shown) else 0
+
+
+def is_better(turned_score: float, shown: float) -> bool:
+    """Whether a turned photo's surest face is so much surer than that of the photo as it is."""
+    return turned_score >= LEAST_SCORE and _log_odds(turned_score) - _log_odds(shown) >= LEAST_GAIN
 
 
 def turned(

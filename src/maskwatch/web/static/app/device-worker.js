@@ -2,7 +2,7 @@
 
 import { isWorthACloserLook } from "./closer.js";
 import { facesOf, letterbox } from "./codec.js";
-import { bestScore, betterWay, OTHER_WAYS, turnedBack, turnedSize, turning } from "./turns.js";
+import { bestScore, betterWay, isBetter, OTHER_WAYS, turnedBack, turnedSize, turning } from "./turns.js";
 
 /**
  * @typedef {import("./codec.js").Card} Card
@@ -85,7 +85,7 @@ async function lookTurned(model, bitmap, faces, maxSide, scoreThreshold) {
   }
   const way = betterWay(shown, glances, card);
   const found = way === 0 ? faces : await look(model, bitmap, way, maxSide, scoreThreshold);
-  return bestScore(found) > shown ? { way, faces: found } : { way: 0, faces };
+  return isBetter(bestScore(found), shown, card) ? { way, faces: found } : { way: 0, faces };
 }
 
 /** Pixels as they are stored, upright, without a colour profile applied, as Python reads them.

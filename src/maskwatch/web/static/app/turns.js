@@ -16,9 +16,13 @@ export const bestScore = (faces) => Math.max(0, ...faces.map((face) => face.scor
  * @param {number} shown best score of the photo as it is @param {number[]} glances those of `OTHER_WAYS` @param {Card} card */
 export function betterWay(shown, glances, card) {
   const best = Math.max(...glances);
-  const isBetter = best >= card.turned_score && logOdds(best) - logOdds(shown) >= card.turned_gain;
-  return isBetter ? OTHER_WAYS[glances.indexOf(best)] : 0;
+  return isBetter(best, shown, card) ? OTHER_WAYS[glances.indexOf(best)] : 0;
 }
+
+/** Whether a turned photo's surest face is so much surer than that of the photo as it is.
+ * @param {number} turned @param {number} shown @param {Card} card */
+export const isBetter = (turned, shown, card) =>
+  turned >= card.turned_score && logOdds(turned) - logOdds(shown) >= card.turned_gain;
 
 /** @param {number} way @param {Size} size @returns {Size} */
 export const turnedSize = (way, [width, height]) => (way % 2 ? [height, width] : [width, height]);
