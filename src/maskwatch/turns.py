@@ -1,10 +1,9 @@
 """Photos that lie on their side or stand on their head, as cameras without an EXIF mark leave them.
 
 The network is surest of upright faces. So a photo without a sure face is glanced at in the other three ways,
-small and quickly; where one of these shows a face better, the photo is looked at that way in full, and so it
-is judged if that still holds: a blurred face may be surer for being small. Boxes come back in the photo's own
-pixels. All numbers were chosen on photos kept out of training (docs/experiments.md,
-"Photos on their side").
+small and quickly; where one of these shows a face better, the photo is looked at that way in full, and judged
+so if that still holds: a blurred face may be surer for being small. Boxes come back in the photo's own
+pixels. All numbers were chosen on photos kept out of training (docs/experiments.md, "Photos on their side").
 """
 
 from __future__ import annotations
