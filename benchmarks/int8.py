@@ -65,7 +65,7 @@ def run(shared: Path) -> dict[str, Any]:
                 weight_type=QuantType.QInt8,
             )
             for name, path in ((model, floats), (f"{model} INT8", quantised)):
-                detector = Detector(path, DetectOptions(score_threshold=WHOLE_CURVE_SCORE))
+                detector = Detector(path, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, turned=False))
                 report = evaluate(val, [detector.detect(image.path) for image in val])
                 figures[name] = {
                     "tight": report.map_two,

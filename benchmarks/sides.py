@@ -42,9 +42,10 @@ def run(shared: Path) -> dict[str, Any]:
         data, usual = ours(model)
         session = one_thread(data)
         for side in SIDES:
-            detector = Detector(
-                model, DetectOptions(score_threshold=WHOLE_CURVE_SCORE, max_side=side, threads=1)
+            one_look = DetectOptions(
+                score_threshold=WHOLE_CURVE_SCORE, max_side=side, turned=False, threads=1
             )
+            detector = Detector(model, one_look)
             name = f"{model} at {side}"
             figures[name] = {"tight": evaluate(labelled, [detector.detect(one) for one in pictures]).map_two}
             for number, one in enumerate(timed):
