@@ -85,7 +85,7 @@ def test_foreign_checkpoints_are_refused(tmp_path: Path):
     torch.save({"state_dict": {"backbone.model0.conv1.weight": torch.zeros(16, 3, 3, 3)}}, path)
     with pytest.raises(TrainingError, match="only 1 tensors fit"):
         load_yunet(network, path)
-    torch.save({"state_dict": {"backbone.model0.conv1.weight": torch.zeros(7, 3, 3, 3)}}, path)
+    torch.save({"state_dict": {"backbone.model0.conv1.weight": torch.zeros(8, 3, 3, 3)}}, path)
     with pytest.raises(TrainingError, match="has shape"):
         load_yunet(network, path)
 

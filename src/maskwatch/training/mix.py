@@ -27,7 +27,7 @@ from maskwatch.training.blocks import ContextBlock, ResidualUnit
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.network import MaskNet
 from maskwatch.training.run import RunPaths, finish, holdout_of
-from maskwatch.training.warm_start import fitted
+from maskwatch.training.warm_start import widened
 
 
 def mix(shares: Mapping[Path, float]) -> Checkpoint:
@@ -50,7 +50,7 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
     whole = MaskNet(layout).eval()
     averages = {}
     for path, one in loaded.items():
-        grown = _grown(one.average, whole)
+        grown = _grown(one, whole)
         if grown is None:
             raise TrainingError(f"{path}: another layout than {largest}; only equal ones and grown ones mix")
         averages[path] = grown
@@ -73,15 +73,16 @@ def _detector_size(one: Checkpoint) -> tuple[int, int]:
     return len(first), sum(first)
 
 
-def _grown(average: dict[str, Tensor], whole: MaskNet) -> dict[str, Tensor] | None:
-    """`average` with the stem and blocks of `whole`, answering as before; None where more than that differs.
+def _grown(one: Checkpoint, whole: MaskNet) -> dict[str, Tensor] | None:
+    """The average of `one` with the stem and blocks of `whole`; None where more than that differs.
 
     A second stage is left to those that have one.
     """
     state = whole.state_dict()
+    copies = whole.config.stem_channels // one.config.network.stem_channels
     average = {
-        name: fitted(name, value, state[name].shape) if name in state else value
-        for name, value in average.items()
+        name: widened(name, value, copies, state[name].shape) if name in state else value
+        for name, value in one.average.items()
     }
     if any(name not in state or state[name].shape != value.shape for name, value in average.items()):
         return None

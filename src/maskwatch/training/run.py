@@ -31,7 +31,7 @@ from maskwatch.training.pictures import PictureCache
 from maskwatch.training.prepare import FaceFinder, FoundFaces, find_all, prepare
 from maskwatch.training.samples import SampleMaker
 from maskwatch.training.teacher import teacher_of
-from maskwatch.training.warm_start import fitted, load_mobilenet, load_yunet
+from maskwatch.training.warm_start import load_mobilenet, load_yunet, widened
 
 PICTURE_CACHE_BYTES = 6 * 2**30
 LEAST_FITTED_SCORE = 0.02
@@ -286,8 +286,9 @@ def start_from(network: MaskNet, path: Path) -> int:
     except TrainingError:
         return load_yunet(network, path)
     own = network.state_dict()
+    copies = network.config.stem_channels // checkpoint.config.network.stem_channels
     offered = {
-        name: fitted(name, value, own[name].shape)
+        name: widened(name, value, copies, own[name].shape)
         for name, value in checkpoint.average.items()
         if name in own
     }

@@ -11,6 +11,7 @@ from maskwatch.errors import MissingExtraError, ModelError, TrainingError
 from maskwatch.files import check_ordinary
 from maskwatch.labels import LABELS
 from maskwatch.training.backbones import MobileNetBackbone
+from maskwatch.training.config import YUNET_STEM_CHANNELS
 from maskwatch.training.hdf5 import StoredArrays
 from maskwatch.training.network import MaskNet
 from maskwatch.training.refiner import Refiner
@@ -102,7 +103,8 @@ def load_yunet(network: MaskNet, path: Path) -> int:
             value = own[target].clone()
             value[rows] = tensor
         else:
-            value = fitted(target, tensor, own[target].shape)
+            copies = network.config.stem_channels // YUNET_STEM_CHANNELS
+            value = widened(target, tensor, copies, own[target].shape)
         if value.shape != own[target].shape:
             shapes = f"{tuple(value.shape)}, ours {tuple(own[target].shape)}"
             raise TrainingError(f"{path}: tensor {name} has shape {shapes}; pass yunet_n.pth")
@@ -114,20 +116,20 @@ def load_yunet(network: MaskNet, path: Path) -> int:
     return len(taken)
 
 
-def fitted(name: str, tensor: Tensor, wanted: torch.Size) -> Tensor:
-    """Our tensor `name` for a stem of more channels, which answers the same (Chen et al. 2016, Net2Net).
+def widened(name: str, tensor: Tensor, times: int, wanted: torch.Size) -> Tensor:
+    """Our tensor `name` for a stem `times` as wide, which answers the same (Chen et al. 2016, Net2Net).
 
     A layer behind takes from each copy of a channel a share by chance, so that copies learn different
     things; the same chance each time, so that networks widened apart still mix. What lies elsewhere, or
-    needs no more channels, stays as it is.
+    has the `wanted` shape, stays as it is.
     """
-    if not name.startswith(_STEM) or tensor.dim() != len(wanted):
+    if tensor.shape == wanted or tensor.dim() != len(wanted) or not name.startswith(_STEM):
         return tensor
-    if tensor.dim() > 0 and wanted[0] > tensor.shape[0] and wanted[0] % tensor.shape[0] == 0:
-        tensor = tensor.repeat(wanted[0] // tensor.shape[0], *[1] * (tensor.dim() - 1))
-    if tensor.dim() > 1 and wanted[1] > tensor.shape[1] and wanted[1] % tensor.shape[1] == 0:
+    if tensor.shape[0] * times == wanted[0]:
+        tensor = tensor.repeat(times, *[1] * (tensor.dim() - 1))
+    if tensor.dim() > 1 and tensor.shape[1] * times == wanted[1]:
         chance = torch.Generator().manual_seed(0)
-        shares = torch.rand(wanted[1] // tensor.shape[1], *tensor.shape[:2], generator=chance).softmax(dim=0)
+        shares = torch.rand(times, *tensor.shape[:2], generator=chance).softmax(dim=0)
         tensor = torch.cat([tensor * share[:, :, None, None] for share in shares], dim=1)
     return tensor
 
