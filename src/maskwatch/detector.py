@@ -145,8 +145,11 @@ class Detector:
         several = isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4)
         sources: list[ImageSource] = list(image) if several else [image]  # type: ignore[arg-type, list-item]
         prepared = [self.prepare(one) for one in sources]
+        turned, nearer = self.options.turned, self.options.max_side is None
         found = [
-            faces if isinstance(source, Frame) else self.look_again(source, one, faces)
+            faces
+            if isinstance(source, Frame)
+            else self.look_again(source, one, faces, turned=turned, nearer=nearer)
             for source, one, faces in zip(sources, prepared, self.detect_letterboxed(prepared), strict=True)
         ]
         return found if several else found[0]
@@ -192,26 +195,24 @@ class Detector:
         one: Letterboxed,
         faces: Detections,
         *,
-        turned: bool | None = None,
-        nearer: bool | None = None,
+        turned: bool,
+        nearer: bool,
         score_threshold: float | None = None,
     ) -> Detections:
         """The faces of a photo: `faces`, found at the first look at `one`, or better ones.
 
-        The photo may lie on its side (`turned`), or be large with small faces (`nearer`); None does as the
-        options say. `score_threshold` is as for `detect_letterboxed`.
+        The photo may lie on its side (`turned`), or be large with small faces (`nearer`).
+        `score_threshold` is as for `detect_letterboxed`.
 
         Raises:
             ImageError: the picture cannot be read a second time.
         """
         way = 0
-        if _or(turned, self.options.turned):
+        if turned:
             way, faces = self._turned(one, faces, score_threshold)
-        if not _or(nearer, self.options.max_side is None):
-            return faces
-        if not closer.is_worth_it(one, faces, self.card.score_threshold):
-            return faces
-        return self._look(self._prepare(image, closer.CLOSER_SIDE), way, score_threshold)
+        if nearer and closer.is_worth_it(one, faces, self.card.score_threshold):
+            return self._look(self._prepare(image, closer.CLOSER_SIDE), way, score_threshold)
+        return faces
 
     def _turned(
         self, one: Letterboxed, faces: Detections, score_threshold: float | None
@@ -221,15 +222,15 @@ class Detector:
         if shown >= turns.SURE_SCORE:
             return 0, faces
         multiple = self.card.size_multiple
+        small = turns.turned(one, 0, max_side=turns.GLANCE_SIDE, size_multiple=multiple)
         glances = self.detect_letterboxed(
-            [
-                turns.turned(one, way, max_side=turns.GLANCE_SIDE, size_multiple=multiple)
-                for way in turns.OTHER_WAYS
-            ],
+            [turns.turned(small, way, size_multiple=multiple) for way in turns.OTHER_WAYS],
             score_threshold=turns.LEAST_SCORE,
         )
         way = turns.better_way(shown, [turns.best_score(glance) for glance in glances])
-        found = self._look(one, way, score_threshold) if way else faces
+        if way == 0:
+            return 0, faces
+        found = self._look(one, way, score_threshold)
         return (way, found) if turns.is_better(turns.best_score(found), shown) else (0, faces)
 
     def _look(self, one: Letterboxed, way: int, score_threshold: float | None) -> Detections:

@@ -48,8 +48,8 @@ class DetectsTogether(Protocol):
         faces: Detections,
         /,
         *,
-        turned: bool | None = None,
-        nearer: bool | None = None,
+        turned: bool,
+        nearer: bool,
         score_threshold: float | None = None,
     ) -> Detections:
         """`faces` of a photo, or better ones where it lies on its side, or is large with small faces."""

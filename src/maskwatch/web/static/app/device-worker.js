@@ -84,7 +84,8 @@ async function lookTurned(model, bitmap, faces, maxSide, scoreThreshold) {
     glances.push(bestScore(await look(model, bitmap, way, Math.min(maxSide, card.glance_side), card.turned_score)));
   }
   const way = betterWay(shown, glances, card);
-  const found = way === 0 ? faces : await look(model, bitmap, way, maxSide, scoreThreshold);
+  if (way === 0) return { way, faces };
+  const found = await look(model, bitmap, way, maxSide, scoreThreshold);
   return isBetter(bestScore(found), shown, card) ? { way, faces: found } : { way: 0, faces };
 }
 
