@@ -2,7 +2,8 @@
 
 `accuracy`, `slices`, `errors`, `near`, `shifts`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run
 by default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate`
-and `int8` less. `gallery` writes docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos.
+and `int8` less. `alarms` downloads 0.7 GB of Debian packages once. `gallery` writes docs/failures.md.
+`web`, `hour` and `gallery` need no peers and no photos.
 `page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
 
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "errors": ("errors", "run"),
     "near": ("near", "run"),
     "shifts": ("shifts", "run"),
+    "alarms": ("alarms", "run"),
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),
     "cost": ("cost", "run"),
@@ -39,8 +41,8 @@ BENCHMARKS = {
     "simulate": ("simulate_cameras", "run"),
 }
 """Module and function of each; imported when asked for, as some need more than others."""
-USUAL = tuple(name for name in page.SHOWN if name not in ("int8", "hour"))
-"""What the page shows, but for what was decided once or takes long."""
+USUAL = tuple(name for name in page.SHOWN if name not in ("int8", "hour", "alarms"))
+"""What the page shows, but for what was decided once, takes long or needs Debian's packages."""
 NEED_NOTHING = ("web", "hour", "gallery")
 """Those that need neither peers nor photos of `SHARED`."""
 

@@ -19,6 +19,7 @@ SHOWN = (
     "errors",
     "near",
     "shifts",
+    "alarms",
     "speed",
     "sides",
     "int8",

@@ -64,7 +64,8 @@ class Ours:
     ) -> None:
         options = DetectOptions(score_threshold=score_threshold, threads=threads, max_side=max_side)
         self._detector = Detector(model, options)
-        self.name = self._detector.card.name
+        self.card = self._detector.card
+        self.name = self.card.name
         if max_side < 1024:
             self.name += f", sides ≤ {max_side}"
 

@@ -164,6 +164,20 @@ def _shifts(figures: dict[str, Any]) -> Iterator[str]:
     yield from table(["", *figures], rows)
 
 
+def _alarms(figures: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "False alarms in 100 pictures that hold no face, and the share of pictures with one, at the score "
+        "that finds so many of the faces in photos of people:\n"
+    )
+    columns = list(dict.fromkeys(name for one in figures.values() for name in one))
+    rows = ([model, *(_alarm(one.get(name)) for name in columns)] for model, one in figures.items())
+    yield from table(["model", *columns], rows)
+
+
+def _alarm(one: dict[str, float] | None) -> str | None:
+    return None if one is None else f"{one['a_hundred']:.1f}, {one['pictures']:.1%}"
+
+
 def _speed(figures: dict[str, Any]) -> Iterator[str]:
     frames = [name for name in figures if name != "image command"]
     for threads in dict.fromkeys(name.partition(", ")[2] for name in frames):
@@ -251,6 +265,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "errors": ("What the errors cost", _errors),
     "near": ("Seen from near", _near),
     "shifts": ("In other light, by other cameras", _shifts),
+    "alarms": ("Pictures without faces", _alarms),
     "speed": ("Speed", _speed),
     "sides": ("Smaller pictures", _sides),
     "int8": ("INT8", _int8),

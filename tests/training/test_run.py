@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from torch.nn import functional
 
 from maskwatch import DetectOptions, Detector, OptionError, TrainingError
 from maskwatch.boxes import iou
+from maskwatch.datasets import LabelledImage
+from maskwatch.detections import Detections
 from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
@@ -162,6 +165,18 @@ def test_the_holdout_depends_on_names_alone(training_images):
     assert len(training) + len(holdout) == len(images)
     again, _ = split_holdout(images[::-1], 0.3)
     assert {image.path for image in again} == {image.path for image in training}
+
+
+def test_a_set_without_faces_is_all_for_training(training_images):
+    people = [image.labelled for image in training_images]
+    nothing = np.zeros(0, bool)
+    empty = [
+        LabelledImage(Path(f"{number}.jpg"), (64, 64), Detections.empty(), nothing, set_name="faceless")
+        for number in range(50)
+    ]
+    training, holdout = split_holdout([*people, *empty], 0.3)
+    assert {image.path for image in empty} <= {image.path for image in training}
+    assert [image.path for image in holdout] == [image.path for image in split_holdout(people, 0.3)[1]]
 
 
 def test_learning_rate_warms_up_and_falls():

@@ -179,8 +179,15 @@ def samples_for(
 def split_holdout(
     images: list[LabelledImage], share: float
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Training and kept-out pictures; which is which depends on the file's name alone."""
-    kept_out = [zlib.crc32(image.path.name.encode()) / 2**32 < share for image in images]
+    """Training and kept-out pictures; which is which depends on the file's name alone.
+
+    A data set without any labelled face is all for training: figures are of pictures of people.
+    """
+    of_people = {image.set_name for image in images if len(image.faces)}
+    kept_out = [
+        image.set_name in of_people and zlib.crc32(image.path.name.encode()) / 2**32 < share
+        for image in images
+    ]
     pairs = list(zip(images, kept_out, strict=True))
     return [image for image, out in pairs if not out], [image for image, out in pairs if out]
 
