@@ -108,6 +108,19 @@ def test_the_model_cards_slices(kind):
     assert rows("MODEL_CARD.md", "| faces of at least 32 px |")[kind] == [str(number), *wanted]
 
 
+ALARMS = "| model | 70 % |"
+
+
+@pytest.mark.parametrize("name", CONTENT["alarms"]["figures"])
+def test_the_model_cards_alarms_without_faces(name):
+    measured = CONTENT["alarms"]["figures"][name]
+    wanted = []
+    for column in ("70%", "80%", "90%", "as shipped"):
+        one = measured.get(column)
+        wanted.append(f"{one['a_hundred']:.1f}, {100 * one['pictures']:.1f} %" if one else "–")
+    assert rows("MODEL_CARD.md", ALARMS)[name] == wanted
+
+
 @pytest.mark.parametrize("name", rows("MODEL_CARD.md", "| model | 320×213 |"))
 def test_the_model_cards_speed_and_cost(name):
     *times, size, parameters, macs = rows("MODEL_CARD.md", "| model | 320×213 |")[name]
