@@ -67,7 +67,7 @@ class DetectOptions:
 
     Examples:
         >>> from maskwatch import DetectOptions, Detector
-        >>> picky = Detector(options=DetectOptions(score_threshold=0.99))
+        >>> picky = Detector(options=DetectOptions(score_threshold=0.999))
         >>> len(picky.detect("people.jpg"))
         0
     """
