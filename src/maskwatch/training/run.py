@@ -181,9 +181,9 @@ def split_holdout(
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """Training and kept-out pictures; which is which depends on the file's name alone.
 
-    A data set without any labelled face is all for training: figures are of pictures of people.
+    A named data set without any labelled face is all for training: figures are of pictures of people.
     """
-    of_people = {image.set_name for image in images if len(image.faces)}
+    of_people = {image.set_name for image in images if len(image.faces)} | {""}
     kept_out = [
         image.set_name in of_people and zlib.crc32(image.path.name.encode()) / 2**32 < share
         for image in images
