@@ -18,6 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -117,19 +118,17 @@ def gather(folder: Path, ends: Sequence[str] = tuple(MOST_OF)) -> None:
         subprocess.CalledProcessError: a package cannot be had.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    left_out = set(json.loads(LEFT_OUT.read_text(encoding="utf-8"))) if LEFT_OUT.is_file() else set()
+    left_out = set(json.loads(LEFT_OUT.read_text(encoding="utf-8")))
     for end in ends:
         target = CocoFolder(folder / end)
         for package, most in MOST_OF[end].items():
             with tempfile.TemporaryDirectory(dir=folder) as place:
                 unpack(package, Path(place))
                 taken = 0
-                for picture in different(pictures_in(Path(place), package)):
+                for picture in islice(different(pictures_in(Path(place), package)), most):
+                    taken += 1
                     if picture.name not in left_out:
                         _add(target, picture, Path(place))
-                    taken += 1
-                    if taken == most:
-                        break
             print(f"{end}: {package}: {taken} pictures", flush=True)
         target.write()
 
@@ -163,11 +162,12 @@ def unpack(package: str, place: Path) -> None:
 
 def pictures_in(place: Path, package: str) -> Iterator[Picture]:
     """Usable pictures below `place`, in an order that depends on their paths alone."""
-    files = [path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
     named = {
-        path: zlib.crc32(str(path.relative_to(place)).encode()) for path in files if not path.is_symlink()
+        path: zlib.crc32(str(path.relative_to(place)).encode())
+        for path in place.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.is_symlink()
     }
-    for path in sorted(named, key=lambda path: named[path]):
+    for path in sorted(named, key=named.__getitem__):
         image = read(path) if path.stat().st_size >= _LEAST_BYTES else None
         if image is not None:
             small = np.asarray(image.convert("L").resize((9, 8), PIL.Image.Resampling.BOX), dtype=np.int16)
