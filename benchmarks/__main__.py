@@ -1,9 +1,9 @@
 """Run the benchmarks: `python -m benchmarks [NAME …]`; results also go to JSON.
 
-`accuracy`, `slices`, `errors`, `near`, `shifts`, `speed`, `sides`, `cost`, `tracking`, `video` and `web` run
-by default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each, `simulate`
-and `int8` less. `alarms` downloads 0.7 GB of Debian packages once. `gallery` writes docs/failures.md.
-`web`, `hour` and `gallery` need no peers and no photos.
+`accuracy`, `slices`, `errors`, `near`, `shifts`, `gear`, `speed`, `sides`, `cost`, `tracking`, `video` and
+`web` run by default; `hour`, `batch`, `interruptions`, `deaths` and `cameras` take up to ten minutes each,
+`simulate` and `int8` less. `alarms` downloads 0.7 GB of Debian packages once. `gallery` writes
+docs/failures.md. `web`, `hour` and `gallery` need no peers and no photos.
 `page` measures nothing: it gathers the results into docs/benchmarks.json.
 """
 
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "errors": ("errors", "run"),
     "near": ("near", "run"),
     "shifts": ("shifts", "run"),
+    "gear": ("shifts", "run_gear"),
     "alarms": ("alarms", "run"),
     "speed": ("speed", "run"),
     "sides": ("sides", "run"),

@@ -40,6 +40,7 @@ MOST_OF = {
         "flightgear-data-base": 900,
         "flightgear-data-models": 300,
         "foobillardplus-data": 100,
+        "gcompris-qt-data": 200,
         "kstars-data": 400,
         "neverball-data": 200,
         "nexuiz-textures": 700,
@@ -64,11 +65,15 @@ MOST_OF = {
     },
 }
 """How many pictures are taken of a Debian package at most; no package serves both ends."""
+SET_NAMES = {"gcompris-qt-data": "faceless_photos"}
+"""Data sets of their own, so that a recipe can show them oftener: photos, most of them of animals."""
 GATHERED = Path("runs") / "faceless"
 """Where the benchmarks look for them."""
 LEFT_OUT = Path(__file__).with_suffix(".json")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tga", ".webp", ".pgm", ".ppm", ".dds"}
 ARCHIVES = {".pk3", ".pk4", ".zip", ".sh3f", ".jar"}
+RESOURCES = ("erase", "explore_farm_animals", "explore_world_animals", "categorization")
+"""Of Qt's resource files, which hold pictures uncompressed, those of photos."""
 LEAST_SIDE, MOST_SIDE = 96, 640
 _LEAST_BYTES = 6_000
 _LEAST_DEVIATION = 6.0
@@ -128,16 +133,16 @@ def gather(folder: Path, ends: Sequence[str] = tuple(MOST_OF)) -> None:
                 for picture in islice(different(pictures_in(Path(place), package)), most):
                     taken += 1
                     if picture.name not in left_out:
-                        _add(target, picture, Path(place))
+                        _add(target, picture, Path(place), SET_NAMES.get(package, "faceless"))
             print(f"{end}: {package}: {taken} pictures", flush=True)
         target.write()
 
 
-def _add(target: CocoFolder, picture: Picture, place: Path) -> None:
+def _add(target: CocoFolder, picture: Picture, place: Path, set_name: str) -> None:
     path = place / picture.name
     picture.image.save(path, quality=92)
     nothing = np.zeros(0, dtype=bool)
-    target.add(LabelledImage(path, picture.image.size, Detections.empty(), nothing, set_name="faceless"))
+    target.add(LabelledImage(path, picture.image.size, Detections.empty(), nothing, set_name=set_name))
     path.unlink()
 
 
@@ -152,12 +157,25 @@ def unpack(package: str, place: Path) -> None:
         subprocess.run(["dpkg-deb", "-x", str(file), str(place)], check=True)
         file.unlink()
     for file in sorted(place.rglob("*")):
-        if file.suffix.lower() in ARCHIVES and file.is_file():
+        if file.suffix == ".rcc" and file.stem in RESOURCES:
+            carve(file)
+        elif file.suffix.lower() in ARCHIVES and file.is_file():
             try:
                 with zipfile.ZipFile(file) as archive:
                     archive.extractall(file.with_suffix(".unpacked"))
             except (zipfile.BadZipFile, OSError):
                 print(f"{file.name}: cannot be unpacked")
+
+
+def carve(file: Path) -> None:
+    """Write the WebP pictures that lie in a file of Qt's resources beside it, named by their order."""
+    data, place, number = file.read_bytes(), 0, 0
+    while (place := data.find(b"RIFF", place)) >= 0:
+        end = place + 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+        if data[place + 8 : place + 12] == b"WEBP":
+            file.with_name(f"{file.stem}-{number:04}.webp").write_bytes(data[place:end])
+            number += 1
+        place += 4
 
 
 def pictures_in(place: Path, package: str) -> Iterator[Picture]:

@@ -19,6 +19,7 @@ SHOWN = (
     "errors",
     "near",
     "shifts",
+    "gear",
     "alarms",
     "speed",
     "sides",

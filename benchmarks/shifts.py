@@ -1,40 +1,85 @@
-"""What another camera, lamp or program takes from the accuracy of ours and of AIZOO's network.
+"""What other light, cameras, or gear on the head take from the accuracy of ours and of AIZOO's network.
 
-Every third of the open validation photos is changed in fixed ways (`maskwatch.training.shifts`); training
-shows changes of the same kinds, of random strengths, so this tells how well they were learnt, not what else
-there is.
+`shifts` changes every third of the open validation photos in fixed ways (`maskwatch.training.shifts`). `gear`
+draws goggles, helmets, hoods and the like (`maskwatch.synthesis.gear`) on every face in them whose landmarks
+YuNet finds. Training shows changes of the same kinds, at random strengths, so this tells how well they were
+learnt, not what else there is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks.accuracy import tight_photos
 from benchmarks.peers import Aizoo, Ours, Peer
 from maskwatch.codec import read_picture
+from maskwatch.datasets import LabelledImage
 from maskwatch.detector import packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
+from maskwatch.frames import Image
+from maskwatch.training.dressing import OUTFITS, dressed, landmarks_of
+from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.shifts import SHIFTS
 
 EVERY = 3
 """All of them would take a quarter of an hour."""
 
 
+class Changed(NamedTuple):
+    """All photos after one change: its name, what is labelled in them, and their pixels."""
+
+    name: str
+    truths: Sequence[LabelledImage]
+    pictures: Sequence[Image]
+
+
 def run(shared: Path) -> dict[str, Any]:
     """Print the tight mAP50 of each after each change, and the mean; gives it with the face AP."""
+    images, pictures = _photos(shared)
+    shown = ((name, *zip(*map(shift, images, pictures), strict=True)) for name, shift in SHIFTS.items())
+    return _compared(shared, (Changed(*one) for one in shown))
+
+
+def run_gear(shared: Path) -> dict[str, Any]:
+    """The same in each outfit."""
+    images, pictures = _photos(shared)
+    landmarks = landmarks_of(images, FaceFinder(shared / "peers" / "yunet_2023mar.onnx"))
+
+    shown = (
+        Changed(
+            name,
+            images,
+            [
+                dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
+                for number, (image, pixels, points) in enumerate(
+                    zip(images, pictures, landmarks, strict=True)
+                )
+            ],
+        )
+        for name, kinds in OUTFITS.items()
+    )
+    return _compared(shared, shown)
+
+
+def _photos(shared: Path) -> tuple[list[LabelledImage], list[Image]]:
     images = tight_photos(shared)[::EVERY]
-    pictures = [read_picture(image.path).image for image in images]
+    return images, [read_picture(image.path).image for image in images]
+
+
+def _compared(shared: Path, changes: Iterable[Changed]) -> dict[str, Any]:
     peers: list[Peer] = [
         Ours(name, score_threshold=WHOLE_CURVE_SCORE, threads=1) for name in packaged_models()
     ]
     peers.append(Aizoo(shared / "peers", threads=1, score_threshold=WHOLE_CURVE_SCORE))
     figures: dict[str, Any] = {peer.name: {} for peer in peers}
     print(f"| tight mAP50 | {' | '.join(figures)} |\n|---|{'---|' * len(peers)}")
-    for name, shift in SHIFTS.items():
-        truths, changed = zip(*map(shift, images, pictures), strict=True)
+    for name, truths, pictures in changes:
         for peer in peers:
-            report = evaluate(truths, [peer.detect(pixels) for pixels in changed])
+            report = evaluate(truths, [peer.detect(pixels) for pixels in pictures])
             figures[peer.name][name] = {"tight": report.map_two, "face_ap": report.face_ap}
         _print_row(name, [of_peer[name]["tight"] for of_peer in figures.values()])
     _print_row("mean", [_mean(of_peer) for of_peer in figures.values()])

@@ -43,6 +43,16 @@ def test_pictures_that_teach_nothing(tmp_path, pixels):
     assert faceless.read(saved(tmp_path / "one.png", pixels)) is None
 
 
+def test_pictures_are_carved_out_of_resources(tmp_path):
+    first, second = (saved(tmp_path / f"{number}.webp", NOISE[number]).read_bytes() for number in (0, 1))
+    file = tmp_path / "erase.rcc"
+    file.write_bytes(b"qres" + first + b"RIFF\x04\0\0\0WAVE" + b"names RIFF" + second + b"tree")
+    faceless.carve(file)
+    carved = [tmp_path / f"erase-000{number}.webp" for number in (0, 1)]
+    assert [one.read_bytes() for one in carved] == [first, second]
+    assert not (tmp_path / "erase-0002.webp").exists()
+
+
 def test_what_is_no_picture(tmp_path):
     (tmp_path / "one.png").write_bytes(b"no picture")
     assert faceless.read(tmp_path / "one.png") is None

@@ -3,6 +3,10 @@ import pytest
 
 from maskwatch import OptionError
 from maskwatch.synthesis import (
+    EYEWEAR_KINDS,
+    GEAR_KINDS,
+    HEAD_REACH,
+    HEADWEAR_KINDS,
     LABEL_OF_WEAR,
     LOWER_OF_WEAR,
     MASK_KINDS,
@@ -10,6 +14,7 @@ from maskwatch.synthesis import (
     WEARS,
     Cloth,
     canonical_landmarks,
+    draw_gear,
     draw_mask,
     draw_occluder,
 )
@@ -69,6 +74,32 @@ def test_occluders_change_the_lower_face_only(astronaut, landmarks, kind):
     assert places[:, 0].min() > landmarks[:2, 1].max()
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", GEAR_KINDS)
+def test_gear_leaves_nose_and_mouth_to_be_seen(astronaut, landmarks, face_box, kind, seed):
+    drawn = draw_gear(astronaut, landmarks, kind=kind, rng=np.random.default_rng(seed))
+    places = changed(astronaut, drawn)
+    assert len(places) > 300
+    reach = HEAD_REACH * (face_box[0, 2:] - face_box[0, :2]).max()
+    assert (places >= face_box[0, [1, 0]] - reach).all()
+    assert (places <= face_box[0, [3, 2]] + reach).all()
+    if kind != "shield":  # which is clear
+        left, right = landmarks[3:, 0].astype(int)
+        mouth = np.s_[int(landmarks[2, 1]) + 8 : int(landmarks[3:, 1].max()), left:right]
+        np.testing.assert_array_equal(drawn[mouth], astronaut[mouth])
+
+
+@pytest.mark.parametrize(("kinds", "above"), [(EYEWEAR_KINDS, False), (HEADWEAR_KINDS, True)])
+def test_headwear_sits_above_the_eyes_and_eyewear_on_them(astronaut, landmarks, kinds, above):
+    eyes = landmarks[:2].mean(axis=0).astype(int)
+    top = int(2 * landmarks[0, 1] - landmarks[3, 1])
+    for kind in kinds:
+        places = changed(astronaut, draw_gear(astronaut, landmarks, kind=kind, rng=np.random.default_rng(1)))
+        on_eyes = (np.abs(places - eyes[::-1]).max(axis=1) < 12).any()
+        assert on_eyes != above, kind
+        assert (places[:, 0] < top).any() == (above or kind == "shield"), kind
+
+
 def test_the_input_is_left_alone_and_a_seed_repeats(astronaut, landmarks):
     before = astronaut.copy()
     one = draw_mask(astronaut, landmarks, kind="printed", rng=np.random.default_rng(5))
@@ -105,3 +136,5 @@ def test_bad_arguments_are_named(astronaut, landmarks):
         draw_mask(astronaut, np.zeros((5, 2), np.float32))
     with pytest.raises(OptionError, match="kind 'dog'"):
         draw_occluder(astronaut, landmarks, kind="dog")
+    with pytest.raises(OptionError, match="kind 'crown' is unknown; choose one of glasses"):
+        draw_gear(astronaut, landmarks, kind="crown")

@@ -17,7 +17,7 @@ from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.export import COARSE_LEAST_PX, export_onnx
-from maskwatch.training.loop import learning_rate, train
+from maskwatch.training.loop import learning_rate, mixed_precision, train
 from maskwatch.training.network import MaskNet, decode, priors
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.plot import plot_run
@@ -28,6 +28,19 @@ from maskwatch.training.teacher import teacher_of
 
 def maker(images, config):
     return SampleMaker(images, config, PictureCache(2**28))
+
+
+@pytest.mark.parametrize(
+    ("able", "is_used"),
+    [({"avx2": True, "avx512_bw": False}, False), ({"avx512_bw": True}, True), ({"bf16": True}, True)],
+)
+def test_half_the_digits_only_where_the_processor_can(monkeypatch, able, is_used):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    layer, ones = torch.nn.Linear(2, 2), torch.ones(1, 2)
+    with mixed_precision(TrainConfig(precision="bf16"), torch.device("cpu")):
+        assert (layer(ones).dtype == torch.bfloat16) == is_used
+    with mixed_precision(TrainConfig(), torch.device("cpu")):
+        assert layer(ones).dtype == torch.float32
 
 
 def test_a_run_from_folder_to_model(coco_folder, tiny_config, tmp_path):

@@ -7,8 +7,10 @@ import pytest
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
+from maskwatch.synthesis import GEAR_KINDS, HEADWEAR_KINDS
 from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import AugmentConfig, TrainConfig
+from maskwatch.training.dressing import is_alone, random_gear
 from maskwatch.training.pictures import Cloths, PictureCache
 from maskwatch.training.prepare import TrainingImage
 from maskwatch.training.samples import Batches, SampleMaker
@@ -119,6 +121,26 @@ def test_drawn_masks_change_the_label(training_images):
     assert set(labels) == {0, 1, 2}
     make = maker(unmasked, occluder_share=1.0)
     assert {int(v) for _ in range(20) for v in make.make(192, rng).label} == {1}
+
+
+def test_gear_keeps_faces_and_labels(training_images):
+    still = {"zoomed_share": 0, "tilt_share": 0}
+    plain, dressed = maker(training_images, **still), maker(training_images, gear_share=1.0, **still)
+    for seed in range(8):
+        bare = plain.make(192, np.random.default_rng(seed))
+        worn = dressed.make(192, np.random.default_rng(seed))
+        np.testing.assert_array_equal(worn.xyxy, bare.xyxy)
+        np.testing.assert_array_equal(worn.label, bare.label)
+        sizes = boxes.size(bare.xyxy[~bare.ignore])
+        assert (worn.image != bare.image).any() == (sizes >= 10).any()
+
+
+def test_headwear_is_for_those_who_stand_apart():
+    drawn = [set(random_gear(np.random.default_rng(seed), alone=seed % 2 == 0)) for seed in range(60)]
+    assert not set().union(*drawn[1::2]) & set(HEADWEAR_KINDS)
+    assert set().union(*drawn[::2]) == set(GEAR_KINDS)
+    xyxy = np.array([[0, 0, 20, 20], [30, 0, 50, 20], [200, 0, 220, 20]], np.float32)
+    assert [is_alone(face, xyxy) for face in range(3)] == [False, False, True]
 
 
 def test_batches_keep_the_number_of_pixels(training_images, tiny_config):

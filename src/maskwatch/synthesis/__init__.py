@@ -1,4 +1,4 @@
-"""Draw masks, and things that are no masks, on unmasked faces.
+"""Draw masks, things that are no masks, and what else is worn on a head.
 
 The tutorial's data set was made this way; here it teaches the detector small masked faces in
 crowds, masks worn wrong, and what hides a mouth without being a mask. A face is given by five
@@ -10,6 +10,14 @@ eyes (0) to the mouth (1); a head turned aside shifts what lies near the nose al
 """
 
 from maskwatch.synthesis.cloth import Cloth
+from maskwatch.synthesis.gear import (
+    EYEWEAR_KINDS,
+    GEAR_KINDS,
+    HEAD_REACH,
+    HEADWEAR_KINDS,
+    GearKind,
+    draw_gear,
+)
 from maskwatch.synthesis.geometry import canonical_landmarks
 from maskwatch.synthesis.masks import (
     LABEL_OF_WEAR,
@@ -23,16 +31,22 @@ from maskwatch.synthesis.masks import (
 from maskwatch.synthesis.occluders import OCCLUDER_KINDS, OccluderKind, draw_occluder
 
 __all__ = [
+    "EYEWEAR_KINDS",
+    "GEAR_KINDS",
+    "HEADWEAR_KINDS",
+    "HEAD_REACH",
     "LABEL_OF_WEAR",
     "LOWER_OF_WEAR",
     "MASK_KINDS",
     "OCCLUDER_KINDS",
     "WEARS",
     "Cloth",
+    "GearKind",
     "MaskKind",
     "OccluderKind",
     "Wear",
     "canonical_landmarks",
+    "draw_gear",
     "draw_mask",
     "draw_occluder",
 ]

@@ -14,7 +14,7 @@ from maskwatch.synthesis.cloth import Cloth, photographed_texture
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray, check_choice, smooth
 from maskwatch.synthesis.paint import Texture, fabric_colour, paint, plain_texture, print_texture
 
-MaskKind = Literal["surgical", "ffp2", "cloth", "black", "printed", "bandana"]
+MaskKind = Literal["surgical", "ffp2", "cloth", "black", "printed", "bandana", "respirator"]
 Wear = Literal["over_nose", "under_nose", "on_chin"]
 MASK_KINDS: Final[tuple[MaskKind, ...]] = get_args(MaskKind)
 WEARS: Final[tuple[Wear, ...]] = get_args(Wear)
@@ -29,6 +29,7 @@ _OUTLINES: Final[dict[str, list[tuple[float, float]]]] = {
     "surgical": [(0, 0.30), (0.35, 0.33), (0.98, 0.45), (0.90, 1.15), (0.50, 1.60), (0, 1.72)],
     "ffp2": [(0, 0.20), (0.28, 0.32), (0.95, 0.62), (0.88, 1.10), (0.42, 1.64), (0, 1.80)],
     "cloth": [(0, 0.24), (0.30, 0.34), (0.98, 0.52), (0.92, 1.18), (0.45, 1.66), (0, 1.78)],
+    "respirator": [(0, 0.22), (0.24, 0.42), (0.68, 0.78), (0.70, 1.25), (0.40, 1.62), (0, 1.74)],
     "bandana": [(0, 0.32), (0.50, 0.36), (1.08, 0.42), (1.02, 1.20), (0.45, 2.10), (0, 2.50)],
 }
 _OUTLINE_OF_KIND: Final[dict[MaskKind, str]] = {"black": "cloth", "printed": "cloth"}
@@ -48,7 +49,17 @@ _MASK_COLOURS: Final[dict[str, list[tuple[int, int, int]]]] = {
     "surgical": [(150, 195, 220), (120, 180, 205), (140, 205, 195), (235, 238, 240), (240, 190, 205)],
     "ffp2": [(240, 240, 238), (225, 225, 225), (250, 248, 240), (60, 60, 65), (190, 200, 205)],
     "black": [(22, 22, 24), (35, 35, 40), (15, 15, 15), (45, 42, 48)],
+    "respirator": [(95, 100, 105), (60, 65, 72), (35, 35, 38), (45, 75, 110), (160, 165, 165)],
 }
+_FILTER_COLOURS: Final = [
+    (215, 75, 135),
+    (230, 190, 50),
+    (235, 235, 235),
+    (120, 120, 125),
+    (40, 40, 42),
+    (90, 130, 80),
+]
+_VALVED_SHARE: Final = 0.3
 
 
 def draw_mask(
@@ -86,6 +97,10 @@ def draw_mask(
         _draw_ear_loops(canvas, face, half, rng)
     texture = _mask_texture(kind, half, rng) if cloth is None else photographed_texture(cloth, half)
     paint(canvas, face, smooth(outline), texture, rng)
+    if kind == "respirator":
+        _draw_filters(canvas, face, half, rng)
+    elif kind == "ffp2" and cloth is None and rng.random() < _VALVED_SHARE:
+        _draw_valve(canvas, face, half, rng)
     return canvas
 
 
@@ -104,6 +119,34 @@ def _draw_ear_loops(
             line = face.to_pixels(np.array([start, middle, ear]))
             fixed = np.round(line * 16).astype(np.int32)
             cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, 4)
+
+
+def _draw_filters(
+    canvas: Image, face: FaceFrame, half: npt.NDArray[np.floating], rng: np.random.Generator
+) -> None:
+    """A round cartridge on each cheek, and the valve between them."""
+    colour = np.array(_FILTER_COLOURS[rng.integers(len(_FILTER_COLOURS))]) * rng.uniform(0.85, 1.05)
+    radius, beside, down = rng.uniform(0.26, 0.42), rng.uniform(0.68, 0.85), rng.uniform(0.45, 0.65)
+    height = (1 - down) * half[0, 1] + down * half[-1, 1]
+    for side in (-1.0, 1.0):
+        middle = np.array([side * beside, height])
+        paint(canvas, face, _disc(middle, radius), plain_texture(0.55 * colour), rng, keep_light=0.3)
+        paint(canvas, face, _disc(middle, 0.8 * radius), plain_texture(colour), rng, keep_light=0.3)
+    _draw_valve(canvas, face, half, rng)
+
+
+def _draw_valve(
+    canvas: Image, face: FaceFrame, half: npt.NDArray[np.floating], rng: np.random.Generator
+) -> None:
+    """A small disc where the breath leaves, in the middle or on one cheek."""
+    middle = np.array([rng.choice([0.0, 0.0, -0.4, 0.4]), 0.4 * half[0, 1] + 0.6 * half[-1, 1]])
+    shade = plain_texture(np.full(3, rng.choice([60, 150, 215, 235])))
+    paint(canvas, face, _disc(middle, rng.uniform(0.14, 0.24)), shade, rng, keep_light=0.3)
+
+
+def _disc(middle: npt.NDArray[np.floating], radius: float) -> npt.NDArray[np.floating]:
+    angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    return middle + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _mask_texture(kind: MaskKind, half: npt.NDArray[np.floating], rng: np.random.Generator) -> Texture:

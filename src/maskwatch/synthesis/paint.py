@@ -23,8 +23,12 @@ def paint(
     rng: np.random.Generator,
     *,
     keep_light: float = 0.75,
+    opacity: float = 1.0,
 ) -> None:
-    """Fill an outline on `canvas`, our own copy, with a texture lit as the picture below it is lit."""
+    """Fill an outline on `canvas`, our own copy, with a texture lit as the picture below it is lit.
+
+    Below an `opacity` of 1 the picture shows through, and the outline's shadow is as faint.
+    """
     points = face.to_pixels(outline_uv)
     margin = 2 + int(0.05 * face.unit_px)
     left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)
@@ -51,8 +55,8 @@ def paint(
         colour *= (np.clip(light / level, 0.4, 1.8) ** keep_light)[..., None] * brightness
     colour += rng.normal(0, 2.5, size=colour.shape[:2])[..., None].astype(np.float32)
     shadow = cv2.GaussianBlur(alpha, (0, 0), 0.6 + 0.05 * face.unit_px).astype(np.float32) / 255
-    weight = (alpha.astype(np.float32) / 255)[..., None]
-    below = window.astype(np.float32) * (1 - 0.22 * shadow[..., None])
+    weight = opacity * (alpha.astype(np.float32) / 255)[..., None]
+    below = window.astype(np.float32) * (1 - 0.22 * opacity * shadow[..., None])
     window[:] = np.clip(weight * colour + (1 - weight) * below, 0, 255).astype(np.uint8)
 
 

@@ -94,6 +94,8 @@ class AugmentConfig:
     """Share of drawn masks that are made of a real one's cloth, from another training picture."""
     occluder_share: float = 0.12
     """Share of unmasked faces that get a hand, a cup, a beard or the like."""
+    gear_share: float = 0.0
+    """Share of faces, masked ones included, that get goggles, a shield, a cap, a helmet or the like."""
     tilt_share: float = 0.3
     """Share of pictures that are tilted."""
     tilt_deg: float = 8.0
@@ -130,6 +132,7 @@ class TrainConfig:
         crops_per_step: faces and what is none in a batch of the second stage's training.
         label_smoothing: share of the second stage's target that all its classes have alike.
         holdout_share: share of pictures kept out of training, for curves and calibration.
+        precision: "bf16" takes half the digits, and less time, where the machine can; else as "fp32".
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)

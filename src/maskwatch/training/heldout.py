@@ -5,9 +5,10 @@ r"""Compare models on the photos kept out of training, by which a choice is made
 
 Few photos are kept out, and one threshold on few photos jumps. So next to the photos as they are, they are
 shown mirrored at 0.8, 1 and 1.25 times their size, and the figures are means over these and over IoU 0.4, 0.5
-and 0.6; then as other lamps and cameras would show them, means over `SHIFTS` and the same. Photos of sets
-whose boxes hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right there. Three
-short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the second
+and 0.6; then as other lamps and cameras would show them, means over `SHIFTS` and the same; and, with
+`--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`. Photos of sets whose boxes
+hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right there. Three short
+trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the second
 (docs/experiments.md): smaller differences say nothing.
 """
 
@@ -29,6 +30,8 @@ from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 from maskwatch.training.config import TrainConfig
+from maskwatch.training.dressing import OUTFITS, dressed, landmarks_of
+from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.run import holdout_of, measure, unfiltered
 from maskwatch.training.shifts import SHIFTS
 
@@ -87,6 +90,20 @@ def shifted(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
     return _means(reports)
 
 
+def in_outfits(detector: Detector, images: Sequence[LabelledImage], finder: FaceFinder) -> Figures:
+    """Means over `OUTFITS` and `IOUS`, drawn on the faces whose landmarks `finder` finds."""
+    landmarks = landmarks_of(images, finder)
+    pictures = [read_picture(image.path).image for image in images]
+    reports = []
+    for kinds in OUTFITS.values():
+        found = [
+            detector.detect(dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number)))
+            for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
+        ]
+        reports += [evaluate(images, found, iou=iou) for iou in IOUS]
+    return _means(reports)
+
+
 def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[LabelledImage, Image]:
     """The picture (h, w, 3) turned left to right and scaled by `factor`, with its faces."""
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
@@ -120,6 +137,7 @@ def main() -> None:
         help="theirs, which says what is kept out and which sets are loose",
     )
     parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
+    parser.add_argument("--landmark-model", type=Path, help="YuNet's ONNX file, to draw goggles and the like")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     given = parser.parse_args()
     try:
@@ -129,11 +147,15 @@ def main() -> None:
             raise DatasetError(
                 f"{given.data}: no pictures were kept out; pass the folder that was trained on"
             )
+        finder = None if given.landmark_model is None else FaceFinder(given.landmark_model)
         for model in given.model:
             detector = unfiltered(model, given.threads)
             print(f"{model}: {len(images)} pictures as they are: {as_they_are(detector, images)}")
             print(f"{model}: mirrored, three sizes: {mirrored_at_sizes(detector, images)}")
             print(f"{model}: shifted, {len(SHIFTS)} ways: {shifted(detector, images)}", flush=True)
+            if finder is not None:
+                worn = in_outfits(detector, images, finder)
+                print(f"{model}: in {len(OUTFITS)} outfits: {worn}", flush=True)
             if loose:
                 of_loose = mirrored_at_sizes(detector, loose, LOOSE_IOUS)
                 print(f"{model}: {len(loose)} of loose sets, mirrored, three sizes: {of_loose}", flush=True)

@@ -30,6 +30,7 @@ from maskwatch.training.loop import (
     keep_freed_memory,
     learning_rate,
     loader,
+    mixed_precision,
     parameter_groups,
 )
 from maskwatch.training.network import MaskNet
@@ -82,7 +83,7 @@ def train_refiner(
 def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, config: TrainConfig) -> float:
     """Forward, backward and one optimiser step; the loss."""
     crops = batch.crops.float().contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+    with mixed_precision(config, crops.device):
         logits = refiner(crops)
     loss = functional.cross_entropy(logits.float(), batch.target, label_smoothing=config.label_smoothing)
     optimizer.zero_grad(set_to_none=True)

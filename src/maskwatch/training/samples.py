@@ -25,12 +25,12 @@ from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
+from maskwatch.training.dressing import LEAST_PX, is_alone, random_gear
 from maskwatch.training.pictures import Cloths, PictureCache, level_for, warped
 from maskwatch.training.prepare import TrainingImage, known
 
 FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
-_SMALLEST_DRAWN_PX = 10.0
 _SMALLEST_ZOOMED_PX = 90.0
 _LARGEST_ZOOM = 6.0
 
@@ -103,6 +103,7 @@ class SampleMaker:
                 part = self._cut(int(right - left), int(bottom - top), grid, rng)
                 sample.paste(part, int(left), int(top))
         self._draw(sample, rng)
+        self._dress(sample, rng)
         if rng.random() < config.quarter_turn_share:
             sample.turn(int(rng.integers(1, 4)))
         least = boxes.size(sample.xyxy[~sample.ignore]).min(initial=np.inf)
@@ -141,7 +142,7 @@ class SampleMaker:
         mask_share = 0.75 if crowd else config.drawn_mask_share
         size = boxes.size(sample.xyxy)
         bare = known(sample.landmarks) & (sample.label == WITHOUT_MASK)
-        fit = bare & ~sample.ignore & (size >= _SMALLEST_DRAWN_PX)
+        fit = bare & ~sample.ignore & (size >= LEAST_PX)
         for face in np.flatnonzero(fit):
             points = sample.landmarks[face]
             if rng.random() < mask_share:
@@ -163,6 +164,16 @@ class SampleMaker:
             elif rng.random() < config.occluder_share:
                 thing = synthesis.OCCLUDER_KINDS[rng.integers(len(synthesis.OCCLUDER_KINDS))]
                 sample.image = synthesis.draw_occluder(sample.image, points, kind=thing, rng=rng)
+
+    def _dress(self, sample: Sample, rng: np.random.Generator) -> None:
+        """Draw what is worn on a head beside a mask, on masked and unmasked faces; labels stay."""
+        size = boxes.size(sample.xyxy)
+        fit = known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)
+        for face in np.flatnonzero(fit):
+            if rng.random() >= self._config.gear_share:
+                continue
+            for kind in random_gear(rng, alone=is_alone(face, sample.xyxy)):
+                sample.image = synthesis.draw_gear(sample.image, sample.landmarks[face], kind=kind, rng=rng)
 
 
 def _draw_weight(image: TrainingImage, config: TrainConfig) -> float:

@@ -1,0 +1,75 @@
+"""Who can wear what without covering a neighbour, in training samples and in pictures to measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwatch import boxes, synthesis
+from maskwatch.datasets import LabelledImage
+from maskwatch.frames import Image
+from maskwatch.training.prepare import FaceFinder, known, prepare, read_bgr
+
+FloatArray = npt.NDArray[np.float32]
+LEAST_PX: Final = 10.0
+"""Smaller faces get nothing drawn on."""
+OUTFITS: Final[dict[str, tuple[synthesis.GearKind, ...]]] = {
+    "as it is": (),
+    **{kind: (kind,) for kind in synthesis.GEAR_KINDS},
+    "hood and goggles": ("hood", "goggles"),
+    "cap and shield": ("cap", "shield"),
+    "helmet and sunglasses": ("helmet", "sunglasses"),
+}
+"""What is measured: what everybody in a picture wears, by name."""
+_CLOSE: Final[tuple[synthesis.GearKind, ...]] = ("glasses", "sunglasses", "goggles")
+
+
+def random_gear(rng: np.random.Generator, *, alone: bool) -> list[synthesis.GearKind]:
+    """Something for the eyes, for the head or for both; nothing that reaches far where others are near."""
+    if not alone:
+        return [_CLOSE[rng.integers(len(_CLOSE))]]
+    eyewear = synthesis.EYEWEAR_KINDS[rng.integers(len(synthesis.EYEWEAR_KINDS))]
+    headwear = synthesis.HEADWEAR_KINDS[rng.integers(len(synthesis.HEADWEAR_KINDS))]
+    choices: tuple[list[synthesis.GearKind], ...] = ([eyewear], [headwear], [headwear, eyewear])
+    return choices[rng.integers(len(choices))]
+
+
+def is_alone(face: int, xyxy: FloatArray) -> bool:
+    """Whether nothing that is worn on this head can cover another of the faces (n, 4)."""
+    reach = synthesis.HEAD_REACH * (xyxy[face, 2:] - xyxy[face, :2]).max()
+    head = xyxy[face] + np.array([-reach, -reach, reach, reach], np.float32)
+    apart = (np.maximum(head[:2], xyxy[:, :2]) >= np.minimum(head[2:], xyxy[:, 2:])).any(axis=1)
+    return bool(np.delete(apart, face).all())
+
+
+def landmarks_of(images: Sequence[LabelledImage], finder: FaceFinder) -> list[FloatArray]:
+    """Landmarks (n, 5, 2) px of each picture's faces, NaN where `finder` finds none.
+
+    Raises:
+        TrainingError: a picture cannot be read.
+    """
+    found = {image.path.name: finder.find(read_bgr(image.path)) for image in images}
+    prepared = prepare(images, found)
+    return [one.landmarks[: len(image.faces)] for one, image in zip(prepared, images, strict=True)]
+
+
+def dressed(
+    pixels: Image,
+    xyxy: FloatArray,
+    landmarks: FloatArray,
+    kinds: Sequence[synthesis.GearKind],
+    rng: np.random.Generator,
+) -> Image:
+    """The picture (h, w, 3) with `kinds` on each of its faces (n, 4) px that has landmarks (n, 5, 2).
+
+    Where others are near, only what stays within the face is drawn.
+    """
+    for face in np.flatnonzero(known(landmarks) & (boxes.size(xyxy) >= LEAST_PX)):
+        alone = is_alone(face, xyxy)
+        for kind in kinds:
+            if alone or kind in _CLOSE:
+                pixels = synthesis.draw_gear(pixels, landmarks[face], kind=kind, rng=rng)
+    return pixels
