@@ -24,12 +24,15 @@ from maskwatch.detections import Detections
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS, WITH_MASK, WITHOUT_MASK
 from maskwatch.synthesis import (
+    GEAR_KINDS,
     LABEL_OF_WEAR,
     MASK_KINDS,
     OCCLUDER_KINDS,
+    GearKind,
     MaskKind,
     OccluderKind,
     Wear,
+    draw_gear,
     draw_mask,
     draw_occluder,
 )
@@ -89,6 +92,18 @@ def hidden(kind: OccluderKind) -> Change:
     return lambda image, rng: draw_occluder(image, LANDMARKS, kind=kind, rng=rng)
 
 
+def wearing(*kinds: GearKind, below: Change = bare) -> Change:
+    """With all of `kinds` on the head of the portrait that `below` draws."""
+
+    def dressed(image: Image, rng: Rng) -> Image:
+        image = below(image, rng)
+        for kind in kinds:
+            image = draw_gear(image, LANDMARKS, kind=kind, rng=rng)
+        return image
+
+    return dressed
+
+
 def transparent(image: Image, rng: Rng) -> Image:
     """A mask that lets two thirds of the face through."""
     return cv2.addWeighted(image, 0.67, draw_mask(image, LANDMARKS, rng=rng), 0.33, 0).astype(np.uint8)
@@ -125,6 +140,11 @@ def cases() -> list[Case]:
         Case("mask under the nose", LABEL_OF_WEAR["under_nose"], masked("surgical", wear="under_nose")),
         Case("mask on the chin", LABEL_OF_WEAR["on_chin"], masked("surgical", wear="on_chin")),
         *(Case(f"{kind}, no mask", WITHOUT_MASK, hidden(kind)) for kind in OCCLUDER_KINDS),
+        *(Case(f"{kind}, no mask", WITHOUT_MASK, wearing(kind)) for kind in GEAR_KINDS),
+        Case("hood and goggles, no mask", WITHOUT_MASK, wearing("hood", "goggles")),
+        Case("hood and goggles, masked", WITH_MASK, wearing("hood", "goggles", below=any_mask)),
+        Case("helmet and respirator", WITH_MASK, wearing("helmet", below=masked("respirator"))),
+        Case("cap, shield and mask", WITH_MASK, wearing("cap", "shield", below=any_mask)),
         Case("transparent mask", WITH_MASK, transparent),
         Case("masked, dark", WITH_MASK, any_mask, dark),
         Case("bare, dark", WITHOUT_MASK, bare, dark),

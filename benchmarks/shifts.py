@@ -8,11 +8,12 @@ learnt, not what else there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.accuracy import tight_photos
 from benchmarks.peers import Aizoo, Ours, Peer
@@ -39,30 +40,33 @@ class Changed(NamedTuple):
 
 def run(shared: Path) -> dict[str, Any]:
     """Print the tight mAP50 of each after each change, and the mean; gives it with the face AP."""
-    images, pictures = _photos(shared)
-    shown = ((name, *zip(*map(shift, images, pictures), strict=True)) for name, shift in SHIFTS.items())
-    return _compared(shared, (Changed(*one) for one in shown))
+    return _compared(shared, _shifted(*_photos(shared)))
 
 
 def run_gear(shared: Path) -> dict[str, Any]:
     """The same in each outfit."""
     images, pictures = _photos(shared)
     landmarks = landmarks_of(images, FaceFinder(shared / "peers" / "yunet_2023mar.onnx"))
+    return _compared(shared, _in_outfits(images, pictures, landmarks))
 
-    shown = (
-        Changed(
-            name,
-            images,
-            [
-                dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
-                for number, (image, pixels, points) in enumerate(
-                    zip(images, pictures, landmarks, strict=True)
-                )
-            ],
-        )
-        for name, kinds in OUTFITS.items()
-    )
-    return _compared(shared, shown)
+
+def _shifted(images: Sequence[LabelledImage], pictures: Sequence[Image]) -> Iterator[Changed]:
+    for name, shift in SHIFTS.items():
+        truths, changed = zip(*map(shift, images, pictures), strict=True)
+        yield Changed(name, truths, changed)
+
+
+def _in_outfits(
+    images: Sequence[LabelledImage],
+    pictures: Sequence[Image],
+    landmarks: Sequence[npt.NDArray[np.float32]],
+) -> Iterator[Changed]:
+    for name, kinds in OUTFITS.items():
+        changed = [
+            dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
+            for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
+        ]
+        yield Changed(name, images, changed)
 
 
 def _photos(shared: Path) -> tuple[list[LabelledImage], list[Image]]:

@@ -108,6 +108,16 @@ def test_the_model_cards_slices(kind):
     assert rows("MODEL_CARD.md", "| faces of at least 32 px |")[kind] == [str(number), *wanted]
 
 
+@pytest.mark.parametrize("head", ["| | maskwatch-small | small 1.5,", "| | maskwatch-small | small 1.8 |"])
+def test_the_model_cards_changed_photos(head):
+    shown = rows("MODEL_CARD.md", head)
+    measured = CONTENT["shifts" if "1.5" in head else "gear"]["figures"]
+    assert set(shown) - {"mean"} == set(measured[OURS])
+    for place, model in ((0, OURS), (2, "maskwatch-nano"), (3, "AIZOO 260")):
+        wanted = {name: figure(one["tight"]) for name, one in measured[model].items()}
+        assert {name: cells[place] for name, cells in shown.items() if name != "mean"} == wanted
+
+
 ALARMS = "| model | 70 % |"
 
 

@@ -155,7 +155,7 @@ def _near(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _shifts(figures: dict[str, Any]) -> Iterator[str]:
-    yield "Tight mAP50 / face AP of every third photo as another lamp, camera or program would show it:\n"
+    yield "Tight mAP50 / face AP of every third photo, changed as the row says:\n"
     shifts = next(iter(figures.values()))
     rows = (
         [shift, *(f"{one[shift]['tight']:.3f} / {one[shift]['face_ap']:.3f}" for one in figures.values())]
@@ -265,6 +265,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Iterator[str]]]] = {
     "errors": ("What the errors cost", _errors),
     "near": ("Seen from near", _near),
     "shifts": ("In other light, by other cameras", _shifts),
+    "gear": ("Goggles, helmets and hoods", _shifts),
     "alarms": ("Pictures without faces", _alarms),
     "speed": ("Speed", _speed),
     "sides": ("Smaller pictures", _sides),

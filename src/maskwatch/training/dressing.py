@@ -37,7 +37,7 @@ def random_gear(rng: np.random.Generator, *, alone: bool) -> list[synthesis.Gear
     return choices[rng.integers(len(choices))]
 
 
-def is_alone(face: int, xyxy: FloatArray) -> bool:
+def is_alone(face: int | np.integer, xyxy: FloatArray) -> bool:
     """Whether nothing that is worn on this head can cover another of the faces (n, 4)."""
     reach = synthesis.HEAD_REACH * (xyxy[face, 2:] - xyxy[face, :2]).max()
     head = xyxy[face] + np.array([-reach, -reach, reach, reach], np.float32)
