@@ -51,7 +51,7 @@ def draw_gear(
     kind: GearKind = "goggles",
     rng: np.random.Generator | None = None,
 ) -> Image:
-    """A copy of `image` in which the face wears something that covers neither nose nor mouth.
+    """A copy of `image` in which the face wears something that hides neither nose nor mouth.
 
     `landmarks` and `rng` as for `draw_mask`; the face keeps its label, as nobody sees less of a mask, or of
     its absence, for a cap, goggles or a clear shield.
