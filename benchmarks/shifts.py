@@ -12,9 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from benchmarks.accuracy import tight_photos
 from benchmarks.peers import Aizoo, Ours, Peer
 from maskwatch.codec import read_picture
@@ -22,7 +19,7 @@ from maskwatch.datasets import LabelledImage
 from maskwatch.detector import packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 from maskwatch.frames import Image
-from maskwatch.training.dressing import OUTFITS, dressed, landmarks_of
+from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of
 from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.shifts import SHIFTS
 
@@ -59,14 +56,10 @@ def _shifted(images: Sequence[LabelledImage], pictures: Sequence[Image]) -> Iter
 def _in_outfits(
     images: Sequence[LabelledImage],
     pictures: Sequence[Image],
-    landmarks: Sequence[npt.NDArray[np.float32]],
+    landmarks: Sequence[FloatArray],
 ) -> Iterator[Changed]:
     for name, kinds in OUTFITS.items():
-        changed = [
-            dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
-            for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
-        ]
-        yield Changed(name, images, changed)
+        yield Changed(name, images, in_outfit(images, pictures, landmarks, kinds))
 
 
 def _photos(shared: Path) -> tuple[list[LabelledImage], list[Image]]:

@@ -105,7 +105,8 @@ def test_faces_in_outfits(coco_folder, landmarks, face_box):
 def test_figures_in_outfits(coco_folder, landmarks, face_box):
     images = [image for image in read_coco(coco_folder) if len(image.faces)][:3]
     detector = Detector("nano", DetectOptions(score_threshold=0.001))
-    figures = in_outfits(detector, images, KnowingFinder(images, landmarks, face_box))
+    known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
+    figures = in_outfits(detector, images, known)
     assert 0.5 < figures.face_ap <= 1
 
 

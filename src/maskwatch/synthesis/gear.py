@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Literal, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch.frames import Image, check_image
-from maskwatch.synthesis.geometry import FaceFrame, FloatArray, check_choice, smooth
-from maskwatch.synthesis.paint import Texture, fabric_colour, paint, plain_texture, print_texture
+from maskwatch.frames import Image
+from maskwatch.synthesis.geometry import FaceFrame, FloatArray, both_sides, check_choice, smooth
+from maskwatch.synthesis.paint import (
+    Drawing,
+    Texture,
+    draw_line,
+    drawn_on,
+    fabric_colour,
+    paint,
+    plain_texture,
+    print_texture,
+)
 
 EyewearKind = Literal["glasses", "sunglasses", "goggles", "shield"]
 HeadwearKind = Literal["cap", "helmet", "hood"]
@@ -61,17 +68,7 @@ def draw_gear(
         ImageError: `image` is no RGB picture.
     """
     check_choice("kind", kind, GEAR_KINDS)
-    check_image(image, "draw_gear(image)")
-    rng = rng or np.random.default_rng(0)
-    face = FaceFrame.from_landmarks(landmarks)
-    canvas = image.copy()
-    _GEAR[kind](canvas, face, rng)
-    return canvas
-
-
-def _both_sides(half: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """A closed outline from its right half, which starts and ends on the middle line."""
-    return np.concatenate([half, half[-2:0:-1] * [-1, 1]])
+    return drawn_on(image, landmarks, _GEAR[kind], rng, "draw_gear(image)")
 
 
 def _lens(side: float, width: float, height: float, roundness: float) -> npt.NDArray[np.floating]:
@@ -95,15 +92,6 @@ def _glossy(base: npt.ArrayLike, rng: np.random.Generator, shine: float) -> Text
     return streaked
 
 
-def _line(
-    canvas: Image, face: FaceFrame, points: npt.NDArray[np.floating], colour: FloatArray, width: float
-) -> None:
-    """A line through points (n, 2) in (u, v), `width` in distances from the eyes to the mouth."""
-    fixed = np.round(face.to_pixels(points) * 16).astype(np.int32)
-    thickness = max(1, round(width * face.unit_px))
-    cv2.polylines(canvas, [fixed], False, tuple(map(float, colour)), thickness, cv2.LINE_AA, 4)
-
-
 def _draw_spectacles(canvas: Image, face: FaceFrame, rng: np.random.Generator, *, darkness: float) -> None:
     width, height, roundness = rng.uniform(0.34, 0.47), rng.uniform(0.22, 0.36), rng.uniform(0.9, 2.2)
     frame = fabric_colour(rng) if rng.random() < 0.3 else np.full(3, rng.choice([20, 40, 150]), np.float32)
@@ -113,9 +101,9 @@ def _draw_spectacles(canvas: Image, face: FaceFrame, rng: np.random.Generator, *
         outline = _lens(side, width, height, roundness)
         texture = _glossy(glass if darkness else np.full(3, 225), rng, rng.uniform(0, 0.5))
         paint(canvas, face, outline, texture, rng, keep_light=0.2, opacity=darkness or rng.uniform(0, 0.25))
-        _line(canvas, face, np.concatenate([outline, outline[:1]]), frame, line)
-        _line(canvas, face, np.array([[side * (0.53 + width), 0], [side * 1.2, -0.05]]), frame, line)
-    _line(canvas, face, np.array([[-0.53 + width, 0.02], [0.53 - width, 0.02]]), frame, line)
+        draw_line(canvas, face, np.concatenate([outline, outline[:1]]), frame, line)
+        draw_line(canvas, face, np.array([[side * (0.53 + width), 0], [side * 1.2, -0.05]]), frame, line)
+    draw_line(canvas, face, np.array([[-0.53 + width, 0.02], [0.53 - width, 0.02]]), frame, line)
 
 
 def _draw_glasses(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
@@ -132,15 +120,15 @@ def _draw_goggles(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> N
     half = np.array([[0, -high], [0.6 * wide, -high], [wide, -0.5 * high], [0.95 * wide, 0.7 * high]])
     half = np.concatenate([half, [[0.45 * wide, high], [0.12, 0.45 * high], [0, 0.4 * high]]])
     half[:, 1] += rng.uniform(-0.02, 0.1)
-    outline = smooth(_both_sides(half), 1)
+    outline = smooth(both_sides(half), 1)
     strap = fabric_colour(rng)
     for side in (-1.0, 1.0):
-        _line(canvas, face, np.array([[side * 0.9 * wide, 0.05], [side * 1.3, 0.0]]), strap, 0.2)
+        draw_line(canvas, face, np.array([[side * 0.9 * wide, 0.05], [side * 1.3, 0.0]]), strap, 0.2)
     tint = np.full(3, rng.uniform(190, 245)) if rng.random() < 0.6 else fabric_colour(rng)
     glass = _glossy(tint, rng, rng.uniform(0.2, 0.8))
     paint(canvas, face, outline, glass, rng, keep_light=0.3, opacity=float(rng.beta(1.5, 2.5)))
     frame = fabric_colour(rng) if rng.random() < 0.5 else np.full(3, rng.choice([30, 215]), np.float32)
-    _line(canvas, face, np.concatenate([outline, outline[:1]]), frame, rng.uniform(0.06, 0.16))
+    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), frame, rng.uniform(0.06, 0.16))
 
 
 def _draw_shield(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
@@ -148,10 +136,10 @@ def _draw_shield(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> No
     wide, bottom, top = rng.uniform(1.15, 1.5), rng.uniform(1.7, 2.6), rng.uniform(-1.1, -0.75)
     half = np.array([[0, top], [wide, top], [wide, 0.4 * bottom], [0.8 * wide, bottom], [0, 1.04 * bottom]])
     sheet = _glossy(np.full(3, rng.uniform(170, 250)), rng, rng.uniform(0.3, 0.9))
-    outline = smooth(_both_sides(half), 1)
+    outline = smooth(both_sides(half), 1)
     paint(canvas, face, outline, sheet, rng, keep_light=0.1, opacity=rng.uniform(0.08, 0.35))
     edge = np.full(3, rng.uniform(120, 250), np.float32)
-    _line(canvas, face, np.concatenate([outline, outline[:1]]), edge, 0.02)
+    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), edge, 0.02)
     band = np.array([[-wide, top - 0.12], [wide, top - 0.12], [wide, top + 0.16], [-wide, top + 0.16]])
     paint(canvas, face, band, _cloth(rng), rng, keep_light=0.4)
 
@@ -180,7 +168,7 @@ def _draw_cap(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
     brow, top, wide = rng.uniform(-0.95, -0.55), rng.uniform(-2.5, -1.9), rng.uniform(1.15, 1.45)
     half = np.array([[0, brow], [0.6, brow + 0.03], [wide, brow + rng.uniform(-0.1, 0.5)]])
     half = np.concatenate([half, [[wide * 1.08, 0.6 * top], [0.7 * wide, top], [0, 1.05 * top]]])
-    paint(canvas, face, smooth(_both_sides(half)), _folded(_cloth(rng), rng), rng, keep_light=0.4)
+    paint(canvas, face, smooth(both_sides(half)), _folded(_cloth(rng), rng), rng, keep_light=0.4)
 
 
 def _draw_helmet(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
@@ -192,10 +180,10 @@ def _draw_helmet(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> No
     if rng.random() < 0.4:
         strap = np.full(3, rng.choice([25, 200]), np.float32)
         jaw = [[-1.05, 0.0], [-0.85, 1.3], [0, 1.85], [0.85, 1.3], [1.05, 0.0]]
-        _line(canvas, face, smooth(np.array(jaw), 0), strap, 0.05)
-    paint(canvas, face, smooth(_both_sides(half), 1), dome, rng, keep_light=0.3)
+        draw_line(canvas, face, smooth(np.array(jaw), 0), strap, 0.05)
+    paint(canvas, face, smooth(both_sides(half), 1), dome, rng, keep_light=0.3)
     brim = np.array([[0, brow + 0.12], [0.9 * wide, brow + 0.1], [1.18 * wide, brow - 0.08], [0, brow - 0.1]])
-    paint(canvas, face, smooth(_both_sides(brim), 1), plain_texture(shell * 0.9), rng, keep_light=0.3)
+    paint(canvas, face, smooth(both_sides(brim), 1), plain_texture(shell * 0.9), rng, keep_light=0.3)
 
 
 def _draw_hood(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
@@ -204,12 +192,12 @@ def _draw_hood(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None
     inner = [[0, brow], [0.7 * beside, 0.8 * brow], [beside, 0.3], [0.85 * beside, 0.75 * jaw], [0, jaw]]
     wide, top = rng.uniform(1.4, 1.75), rng.uniform(-2.5, -1.9)
     outer = [[0, top], [0.8 * wide, 0.85 * top], [wide, 0.2], [1.1 * wide, 1.9], [1.5 * wide, 3], [0, 3]]
-    hole, around = smooth(_both_sides(np.array(inner))), smooth(_both_sides(np.array(outer)))
+    hole, around = smooth(both_sides(np.array(inner))), smooth(both_sides(np.array(outer)))
     ring = np.concatenate([around, around[:1], hole[:1], hole[::-1]])
     paint(canvas, face, ring, _folded(_cloth(rng), rng), rng, keep_light=0.45)
 
 
-_GEAR: Final[dict[GearKind, Callable[[Image, FaceFrame, np.random.Generator], None]]] = {
+_GEAR: Final[dict[GearKind, Drawing]] = {
     "glasses": _draw_glasses,
     "sunglasses": _draw_sunglasses,
     "goggles": _draw_goggles,

@@ -85,6 +85,11 @@ def smooth(outline: npt.NDArray[np.floating], rounds: int = 2) -> npt.NDArray[np
     return outline
 
 
+def both_sides(half: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """A closed outline from its right half (n, 2), which starts and ends on the middle line."""
+    return np.concatenate([half, half[-2:0:-1] * [-1, 1]])
+
+
 def capsule(start: FloatArray, end: FloatArray, radius: float) -> FloatArray:
     """Outline (n, 2) of a finger-like rod in (u, v)."""
     along = end - start

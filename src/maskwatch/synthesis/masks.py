@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from maskwatch.frames import Image, check_image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITH_MASK
 from maskwatch.synthesis.cloth import Cloth, photographed_texture
-from maskwatch.synthesis.geometry import FaceFrame, FloatArray, check_choice, smooth
-from maskwatch.synthesis.paint import Texture, fabric_colour, paint, plain_texture, print_texture
+from maskwatch.synthesis.geometry import FaceFrame, FloatArray, both_sides, check_choice, smooth
+from maskwatch.synthesis.paint import Texture, draw_line, fabric_colour, paint, plain_texture, print_texture
 
 MaskKind = Literal["surgical", "ffp2", "cloth", "black", "printed", "bandana", "respirator"]
 Wear = Literal["over_nose", "under_nose", "on_chin"]
@@ -91,7 +90,7 @@ def draw_mask(
     offset, squeeze = _WEAR_SHIFT[wear]
     half[:, 1] = offset + lower + squeeze * half[:, 1]
     half[[0, -1], 0] = 0
-    outline = np.concatenate([half, half[-2:0:-1] * [-1, 1]])
+    outline = both_sides(half)
     canvas = image.copy()
     if kind != "bandana":
         _draw_ear_loops(canvas, face, half, rng)
@@ -108,17 +107,14 @@ def _draw_ear_loops(
     canvas: Image, face: FaceFrame, half: npt.NDArray[np.floating], rng: np.random.Generator
 ) -> None:
     """Two thin straps a side, from the mask's corners towards the ear."""
-    colour = tuple(int(value) for value in rng.uniform(150, 245) * np.ones(3))
-    thickness = max(1, round(0.03 * face.unit_px))
+    colour = np.full(3, int(rng.uniform(150, 245)), np.float32)
     upper, lower = half[2], half[3]
     for side in (-1.0, 1.0):
         ear = np.array([side * 1.22, 0.25 + 0.35 * upper[1]])
         for corner in (upper, lower):
             start = corner * [side, 1]
             middle = (start + ear) / 2 + [side * 0.05, 0.03]
-            line = face.to_pixels(np.array([start, middle, ear]))
-            fixed = np.round(line * 16).astype(np.int32)
-            cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, 4)
+            draw_line(canvas, face, np.array([start, middle, ear]), colour, 0.03)
 
 
 def _draw_filters(

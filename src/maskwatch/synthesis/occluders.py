@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
 
-from maskwatch.frames import Image, check_image
-from maskwatch.synthesis.geometry import FaceFrame, FloatArray, capsule, check_choice, smooth
-from maskwatch.synthesis.paint import fabric_colour, paint, plain_texture, print_texture
+from maskwatch.frames import Image
+from maskwatch.synthesis.geometry import FaceFrame, FloatArray, both_sides, capsule, check_choice, smooth
+from maskwatch.synthesis.paint import Drawing, drawn_on, fabric_colour, paint, plain_texture, print_texture
 
 OccluderKind = Literal["hand", "scarf", "cup", "microphone", "card", "beard"]
 OCCLUDER_KINDS: Final[tuple[OccluderKind, ...]] = get_args(OccluderKind)
@@ -32,12 +31,7 @@ def draw_occluder(
         ImageError: `image` is no RGB picture.
     """
     check_choice("kind", kind, OCCLUDER_KINDS)
-    check_image(image, "draw_occluder(image)")
-    rng = rng or np.random.default_rng(0)
-    face = FaceFrame.from_landmarks(landmarks)
-    canvas = image.copy()
-    _OCCLUDERS[kind](canvas, face, rng)
-    return canvas
+    return drawn_on(image, landmarks, _OCCLUDERS[kind], rng, "draw_occluder(image)")
 
 
 def _skin_colour(canvas: Image, face: FaceFrame) -> FloatArray:
@@ -98,7 +92,7 @@ def _draw_beard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> Non
     half = np.array(
         [[0, 0.80], [0.35, 0.84], [0.62, 0.95], [0.98, 0.55], [0.95, 1.15], [0.5, 1.75], [0, 1.9]]
     )
-    outline = smooth(np.concatenate([half, half[-2:0:-1] * [-1, 1]]))
+    outline = smooth(both_sides(half))
     hair = np.array([28, 22, 18]) * rng.uniform(0.6, 1.6) + rng.choice([0, 0, 0, 90])
     density = rng.uniform(0.75, 0.95)
     skin = _skin_colour(canvas, face)
@@ -115,7 +109,7 @@ def _draw_beard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> Non
     paint(canvas, face, outline, hairy, rng, keep_light=0.5)
 
 
-_OCCLUDERS: Final[dict[OccluderKind, Callable[[Image, FaceFrame, np.random.Generator], None]]] = {
+_OCCLUDERS: Final[dict[OccluderKind, Drawing]] = {
     "hand": _draw_hand,
     "scarf": _draw_scarf,
     "cup": _draw_cup,

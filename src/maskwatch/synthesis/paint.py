@@ -8,11 +8,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch.frames import Image
+from maskwatch.frames import Image, check_image
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray
 
 Texture = Callable[[FloatArray, FloatArray], FloatArray]
 """(u, v), each (h, w), to colours (h, w, 3) in 0..255."""
+Drawing = Callable[[Image, FaceFrame, np.random.Generator], None]
+"""Changes a canvas, our own copy, where the face is."""
+
+
+def drawn_on(
+    image: Image, landmarks: FloatArray, drawing: Drawing, rng: np.random.Generator | None, name: str
+) -> Image:
+    """A copy of `image` with a drawing on the face at `landmarks`; errors name the image `name`.
+
+    Raises:
+        OptionError: landmarks that are no face.
+        ImageError: `image` is no RGB picture.
+    """
+    check_image(image, name)
+    face = FaceFrame.from_landmarks(landmarks)
+    canvas = image.copy()
+    drawing(canvas, face, rng or np.random.default_rng(0))
+    return canvas
 
 
 def paint(
@@ -58,6 +76,15 @@ def paint(
     weight = opacity * (alpha.astype(np.float32) / 255)[..., None]
     below = window.astype(np.float32) * (1 - 0.22 * opacity * shadow[..., None])
     window[:] = np.clip(weight * colour + (1 - weight) * below, 0, 255).astype(np.uint8)
+
+
+def draw_line(
+    canvas: Image, face: FaceFrame, points: npt.NDArray[np.floating], colour: FloatArray, width: float
+) -> None:
+    """A line through points (n, 2) in (u, v), `width` in distances from the eyes to the mouth."""
+    fixed = np.round(face.to_pixels(points) * 16).astype(np.int32)
+    thickness = max(1, round(width * face.unit_px))
+    cv2.polylines(canvas, [fixed], False, tuple(map(float, colour)), thickness, cv2.LINE_AA, 4)
 
 
 def plain_texture(rgb: npt.ArrayLike) -> Texture:

@@ -56,6 +56,19 @@ def landmarks_of(images: Sequence[LabelledImage], finder: FaceFinder) -> list[Fl
     return [one.landmarks[: len(image.faces)] for one, image in zip(prepared, images, strict=True)]
 
 
+def in_outfit(
+    images: Sequence[LabelledImage],
+    pictures: Sequence[Image],
+    landmarks: Sequence[FloatArray],
+    kinds: Sequence[synthesis.GearKind],
+) -> list[Image]:
+    """The `pictures` of `images` with `kinds` on every face, the same each time."""
+    return [
+        dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
+        for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
+    ]
+
+
 def dressed(
     pixels: Image,
     xyxy: FloatArray,

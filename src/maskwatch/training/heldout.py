@@ -30,7 +30,7 @@ from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.dressing import OUTFITS, dressed, landmarks_of
+from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of
 from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.run import holdout_of, measure, unfiltered
 from maskwatch.training.shifts import SHIFTS
@@ -90,16 +90,14 @@ def shifted(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
     return _means(reports)
 
 
-def in_outfits(detector: Detector, images: Sequence[LabelledImage], finder: FaceFinder) -> Figures:
-    """Means over `OUTFITS` and `IOUS`, drawn on the faces whose landmarks `finder` finds."""
-    landmarks = landmarks_of(images, finder)
+def in_outfits(
+    detector: Detector, images: Sequence[LabelledImage], landmarks: Sequence[FloatArray]
+) -> Figures:
+    """Means over `OUTFITS` and `IOUS`, drawn on the faces with `landmarks`, see `landmarks_of`."""
     pictures = [read_picture(image.path).image for image in images]
     reports = []
     for kinds in OUTFITS.values():
-        found = [
-            detector.detect(dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number)))
-            for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
-        ]
+        found = [detector.detect(pixels) for pixels in in_outfit(images, pictures, landmarks, kinds)]
         reports += [evaluate(images, found, iou=iou) for iou in IOUS]
     return _means(reports)
 
@@ -147,14 +145,16 @@ def main() -> None:
             raise DatasetError(
                 f"{given.data}: no pictures were kept out; pass the folder that was trained on"
             )
-        finder = None if given.landmark_model is None else FaceFinder(given.landmark_model)
+        landmarks = None
+        if given.landmark_model is not None:
+            landmarks = landmarks_of(images, FaceFinder(given.landmark_model))
         for model in given.model:
             detector = unfiltered(model, given.threads)
             print(f"{model}: {len(images)} pictures as they are: {as_they_are(detector, images)}")
             print(f"{model}: mirrored, three sizes: {mirrored_at_sizes(detector, images)}")
             print(f"{model}: shifted, {len(SHIFTS)} ways: {shifted(detector, images)}", flush=True)
-            if finder is not None:
-                worn = in_outfits(detector, images, finder)
+            if landmarks is not None:
+                worn = in_outfits(detector, images, landmarks)
                 print(f"{model}: in {len(OUTFITS)} outfits: {worn}", flush=True)
             if loose:
                 of_loose = mirrored_at_sizes(detector, loose, LOOSE_IOUS)
