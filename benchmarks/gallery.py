@@ -96,10 +96,7 @@ def wearing(*kinds: GearKind, below: Change = bare) -> Change:
     """With all of `kinds` on the head of the portrait that `below` draws."""
 
     def dressed(image: Image, rng: Rng) -> Image:
-        image = below(image, rng)
-        for kind in kinds:
-            image = draw_gear(image, LANDMARKS, kind=kind, rng=rng)
-        return image
+        return draw_gear(below(image, rng), LANDMARKS, kinds=kinds, rng=rng)
 
     return dressed
 

@@ -6,7 +6,6 @@ from maskwatch.synthesis import (
     EYEWEAR_KINDS,
     GEAR_KINDS,
     HEAD_REACH,
-    HEADWEAR_KINDS,
     LABEL_OF_WEAR,
     LOWER_OF_WEAR,
     MASK_KINDS,
@@ -77,24 +76,38 @@ def test_occluders_change_the_lower_face_only(astronaut, landmarks, kind):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", GEAR_KINDS)
 def test_gear_leaves_nose_and_mouth_to_be_seen(astronaut, landmarks, face_box, kind, seed):
-    drawn = draw_gear(astronaut, landmarks, kind=kind, rng=np.random.default_rng(seed))
+    drawn = draw_gear(astronaut, landmarks, kinds=[kind], rng=np.random.default_rng(seed))
     places = changed(astronaut, drawn)
     assert len(places) > 300
     reach = HEAD_REACH * (face_box[0, 2:] - face_box[0, :2]).max()
     assert (places >= face_box[0, [1, 0]] - reach).all()
     assert (places <= face_box[0, [3, 2]] + reach).all()
-    if kind != "shield":  # which is clear
+    if kind not in ("shield", "guard"):  # the one is clear, the other has gaps
         left, right = landmarks[3:, 0].astype(int)
         mouth = np.s_[int(landmarks[2, 1]) + 8 : int(landmarks[3:, 1].max()), left:right]
         np.testing.assert_array_equal(drawn[mouth], astronaut[mouth])
 
 
-@pytest.mark.parametrize(("kinds", "above"), [(EYEWEAR_KINDS, False), (HEADWEAR_KINDS, True)])
+def test_a_face_is_seen_behind_each_guard_but_not_as_well(astronaut, landmarks):
+    (left, top), (right, bottom) = landmarks.min(axis=0).astype(int), landmarks.max(axis=0).astype(int)
+    bare = astronaut[top:bottom, left:right].mean(axis=2).ravel()
+    for seed in range(20):
+        drawn = draw_gear(astronaut, landmarks, kinds=["guard"], rng=np.random.default_rng(seed))
+        behind = drawn[top:bottom, left:right].mean(axis=2).ravel()
+        assert np.corrcoef(bare, behind)[0, 1] > 0.2, seed
+        assert (
+            drawn[top - 10 : bottom + 30, left:right] != astronaut[top - 10 : bottom + 30, left:right]
+        ).any()
+
+
+@pytest.mark.parametrize(("kinds", "above"), [(EYEWEAR_KINDS, False), (("cap", "helmet", "hood"), True)])
 def test_headwear_sits_above_the_eyes_and_eyewear_on_them(astronaut, landmarks, kinds, above):
     eyes = landmarks[:2].mean(axis=0).astype(int)
     top = int(2 * landmarks[0, 1] - landmarks[3, 1])
     for kind in kinds:
-        places = changed(astronaut, draw_gear(astronaut, landmarks, kind=kind, rng=np.random.default_rng(1)))
+        places = changed(
+            astronaut, draw_gear(astronaut, landmarks, kinds=[kind], rng=np.random.default_rng(1))
+        )
         on_eyes = (np.abs(places - eyes[::-1]).max(axis=1) < 12).any()
         assert on_eyes != above, kind
         assert (places[:, 0] < top).any() == (above or kind == "shield"), kind
@@ -137,4 +150,4 @@ def test_bad_arguments_are_named(astronaut, landmarks):
     with pytest.raises(OptionError, match="kind 'dog'"):
         draw_occluder(astronaut, landmarks, kind="dog")
     with pytest.raises(OptionError, match="kind 'crown' is unknown; choose one of glasses"):
-        draw_gear(astronaut, landmarks, kind="crown")
+        draw_gear(astronaut, landmarks, kinds=["cap", "crown"])

@@ -1,7 +1,8 @@
-"""Draw what is worn on a head beside a mask: glasses, goggles, shields, caps, hoods, helmets."""
+"""Draw what is worn on a head beside a mask: glasses, goggles, shields, caps, hoods, helmets, face guards."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from maskwatch.synthesis.paint import (
 )
 
 EyewearKind = Literal["glasses", "sunglasses", "goggles", "shield"]
-HeadwearKind = Literal["cap", "helmet", "hood"]
+HeadwearKind = Literal["cap", "helmet", "hood", "guard"]
 GearKind = EyewearKind | HeadwearKind
 EYEWEAR_KINDS: Final[tuple[EyewearKind, ...]] = get_args(EyewearKind)
 HEADWEAR_KINDS: Final[tuple[HeadwearKind, ...]] = get_args(HeadwearKind)
@@ -55,20 +56,26 @@ def draw_gear(
     image: Image,
     landmarks: FloatArray,
     *,
-    kind: GearKind = "goggles",
+    kinds: Sequence[GearKind] = ("goggles",),
     rng: np.random.Generator | None = None,
 ) -> Image:
-    """A copy of `image` in which the face wears something that hides neither nose nor mouth.
+    """A copy of `image` in which the face wears all of `kinds`, the first one below; none is a mask.
 
     `landmarks` and `rng` as for `draw_mask`; the face keeps its label, as nobody sees less of a mask, or of
-    its absence, for a cap, goggles or a clear shield.
+    its absence, for a cap, goggles or a clear shield, nor much less for the bars or net of a `guard`.
 
     Raises:
-        OptionError: unknown `kind`, or landmarks that are no face.
+        OptionError: an unknown one of `kinds`, or landmarks that are no face.
         ImageError: `image` is no RGB picture.
     """
-    check_choice("kind", kind, GEAR_KINDS)
-    return drawn_on(image, landmarks, _GEAR[kind], rng, "draw_gear(image)")
+    for kind in kinds:
+        check_choice("kind", kind, GEAR_KINDS)
+
+    def dress(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
+        for kind in kinds:
+            _GEAR[kind](canvas, face, rng)
+
+    return drawn_on(image, landmarks, dress, rng, "draw_gear(image)")
 
 
 def _lens(side: float, width: float, height: float, roundness: float) -> npt.NDArray[np.floating]:
@@ -197,6 +204,65 @@ def _draw_hood(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None
     paint(canvas, face, ring, _folded(_cloth(rng), rng), rng, keep_light=0.45)
 
 
+def _draw_guard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
+    """A helmet with something before the face: bars as in sports, a forester's net or a rider's chin bar."""
+    brow, top, wide = rng.uniform(-0.85, -0.5), rng.uniform(-2.4, -1.9), rng.uniform(1.3, 1.6)
+    jaw, beside = rng.uniform(1.5, 1.9), rng.uniform(0.9, 1.1)
+    shell = np.array(_SHELLS[rng.integers(len(_SHELLS))]) * rng.uniform(0.85, 1.0)
+    iron = shell if rng.random() < 0.4 else np.full(3, rng.choice([25, 90, 170, 235]))
+    _BEFORE_FACE[rng.integers(len(_BEFORE_FACE))](canvas, face, rng, iron.astype(np.float32), jaw)
+    inner = [[0, brow], [beside, brow + 0.1], [beside, 0.5 * jaw], [0.85 * beside, jaw]]
+    outer = [[0.95 * wide, jaw], [wide, 0], [wide, 0.6 * top], [0.75 * wide, 0.9 * top], [0, 1.05 * top]]
+    outline = smooth(both_sides(np.array([*inner, *outer])), 1)
+    paint(canvas, face, outline, _glossy(shell, rng, rng.uniform(0.1, 0.6)), rng, keep_light=0.3)
+
+
+def _draw_bars(
+    canvas: Image, face: FaceFrame, rng: np.random.Generator, colour: FloatArray, jaw: float
+) -> None:
+    """Some below the eyes or a whole cage, each bent down before the face, and uprights between them."""
+    first, width = rng.choice([-0.3, 0.35, 0.7]), rng.uniform(0.04, 0.13)
+    u = np.linspace(-1.05, 1.05, 9)
+    bend = rng.uniform(0.05, 0.3) * (1 - u**2)
+    for v in np.linspace(first, jaw, rng.integers(2, 7)):
+        draw_line(canvas, face, np.stack([u, v - 0.15 + bend], axis=1), colour, width)
+    for side in rng.choice([0, 0.25, 0.5, 0.75], rng.integers(0, 3), replace=False):
+        for u in {-side, side}:
+            draw_line(canvas, face, np.array([[u, first], [0.9 * u, jaw + 0.1]]), colour, width)
+
+
+def _draw_net(
+    canvas: Image, face: FaceFrame, rng: np.random.Generator, colour: FloatArray, jaw: float
+) -> None:
+    half = np.array([[0, -0.9], [1.1, -0.8], [1.1, 0.7 * jaw], [0.7, 1.15 * jaw], [0, 1.25 * jaw]])
+    pitch = rng.uniform(0.04, 0.14)
+
+    def woven(u: FloatArray, v: FloatArray) -> FloatArray:
+        threads = np.sin(2 * np.pi * u / pitch) * np.sin(2 * np.pi * v / pitch)
+        return np.asarray(colour * (0.6 + 0.4 * threads[..., None]), dtype=np.float32)
+
+    outline = smooth(both_sides(half), 1)
+    paint(canvas, face, outline, woven, rng, keep_light=0.1, opacity=rng.uniform(0.25, 0.65))
+    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), colour * 0.7, rng.uniform(0.04, 0.09))
+
+
+def _draw_chin_bar(
+    canvas: Image, face: FaceFrame, rng: np.random.Generator, colour: FloatArray, jaw: float
+) -> None:
+    """Hard and far from the face; at times a tinted visor above it."""
+    rim = rng.uniform(0.95, 1.35)
+    half = np.array(
+        [[0, rim], [0.7, rim - 0.1], [1.15, rim - 0.4], [1.2, jaw], [0.7, jaw + 0.5], [0, jaw + 0.6]]
+    )
+    bar = _glossy(colour, rng, rng.uniform(0.1, 0.6))
+    if rng.random() < 0.4:
+        glass = np.array([[-1.1, -0.8], [1.1, -0.8], [1.1, rim], [-1.1, rim]])
+        tint = _glossy(np.full(3, rng.uniform(20, 230)), rng, 0.5)
+        paint(canvas, face, glass, tint, rng, keep_light=0.1, opacity=rng.uniform(0.1, 0.5))
+    paint(canvas, face, smooth(both_sides(half), 1), bar, rng, keep_light=0.3)
+
+
+_BEFORE_FACE: Final = (_draw_bars, _draw_bars, _draw_net, _draw_chin_bar)
 _GEAR: Final[dict[GearKind, Drawing]] = {
     "glasses": _draw_glasses,
     "sunglasses": _draw_sunglasses,
@@ -205,4 +271,5 @@ _GEAR: Final[dict[GearKind, Drawing]] = {
     "cap": _draw_cap,
     "helmet": _draw_helmet,
     "hood": _draw_hood,
+    "guard": _draw_guard,
 }

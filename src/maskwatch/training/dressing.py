@@ -82,7 +82,6 @@ def dressed(
     """
     for face in np.flatnonzero(known(landmarks) & (boxes.size(xyxy) >= LEAST_PX)):
         alone = is_alone(face, xyxy)
-        for kind in kinds:
-            if alone or kind in _CLOSE:
-                pixels = synthesis.draw_gear(pixels, landmarks[face], kind=kind, rng=rng)
+        fitting = [kind for kind in kinds if alone or kind in _CLOSE]
+        pixels = synthesis.draw_gear(pixels, landmarks[face], kinds=fitting, rng=rng)
     return pixels

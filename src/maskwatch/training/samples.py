@@ -170,10 +170,9 @@ class SampleMaker:
         size = boxes.size(sample.xyxy)
         fit = known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)
         for face in np.flatnonzero(fit):
-            if rng.random() >= self._config.gear_share:
-                continue
-            for kind in random_gear(rng, alone=is_alone(face, sample.xyxy)):
-                sample.image = synthesis.draw_gear(sample.image, sample.landmarks[face], kind=kind, rng=rng)
+            if rng.random() < self._config.gear_share:
+                kinds = random_gear(rng, alone=is_alone(face, sample.xyxy))
+                sample.image = synthesis.draw_gear(sample.image, sample.landmarks[face], kinds=kinds, rng=rng)
 
 
 def _draw_weight(image: TrainingImage, config: TrainConfig) -> float:
