@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from tests.clips import make_clip
@@ -49,6 +50,20 @@ def test_events_recording_and_summary(camera, tmp_path):
     assert stored == len([kind for kind in kinds if kind != "aggregate"])
     with av.open(str(tmp_path / "seen.mp4")) as container:
         assert 0 < sum(1 for _ in container.decode(video=0)) <= looked
+
+
+def test_a_camera_that_hangs_sideways_is_turned(tmp_path, astronaut):
+    frames = [np.rot90(scene(astronaut, step), -1) for step in range(15)]
+    clip = make_clip(tmp_path / "side.mp4", frames, rate=Fraction(15))
+    done = run("live", clip, "--no-page", "--record", tmp_path / "seen.mp4", "--rotate", 270)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "seen.mp4")) as container:
+        seen = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    upright = scene(astronaut, 7).astype(np.float32)
+    assert min(np.abs(image - upright).mean() for image in seen) < 15
+    assert np.abs(seen[7][::-1, ::-1] - upright).mean() > 30
+    wrong = run("live", clip, "--no-page", "--rotate", 45)
+    assert (wrong.returncode, "rotate must be 0, 90, 180 or 270" in wrong.stderr) == (2, True)
 
 
 def test_aggregates_alone_hold_nothing_about_a_person(camera, tmp_path):

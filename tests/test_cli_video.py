@@ -80,6 +80,24 @@ def test_a_part_is_cut_and_frames_are_skipped(clip, tmp_path):
     assert (times[0], len(times)) == (0.0, 15), "times are the copy's"
 
 
+def test_what_was_filmed_sideways_is_turned(tmp_path, astronaut):
+    frames = [np.rot90(scene(astronaut, step)) for step in range(15)]  # needs a quarter clockwise
+    clip, lines, target = (
+        make_clip(tmp_path / "side.mp4", frames),
+        tmp_path / "side.jsonl",
+        tmp_path / "up.mp4",
+    )
+    done = run("video", clip, "-o", target, "--rotate", 90, "--every", 1, "--json", lines)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [len(row["faces"]) for row in rows if row["type"] == "frame"][1:] == [1] * 14
+    with av.open(str(target)) as container:
+        stream = container.streams.video[0]
+        assert (stream.height, stream.width) == scene(astronaut, 0).shape[:2]
+    wrong = run("video", clip, "--rotate", 45)
+    assert (wrong.returncode, "rotate must be 0, 90, 180 or 270" in wrong.stderr) == (2, True)
+
+
 def test_gif_in_and_gif_out(clip, tmp_path):
     assert run("video", clip, "-o", tmp_path / "walk.gif").returncode == 0
     done = run("video", tmp_path / "walk.gif", "-o", tmp_path / "again.mp4")

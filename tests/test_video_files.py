@@ -15,6 +15,7 @@ import pytest
 
 from maskwatch import OptionError, SourceError
 from maskwatch.sinks.video_file import VideoWriter
+from maskwatch.sources.camera import Camera, CameraOptions, Shot
 from maskwatch.sources.video import VideoFile
 from tests.clips import loudness, make_clip, number_of, numbered, turn
 
@@ -84,6 +85,22 @@ def test_rotation_is_applied(tmp_path, degrees):
     with VideoFile(copy(clip, tmp_path / "out.mp4")) as upright:
         assert upright.info.rotation == 0
         assert number_of(next(iter(upright)).image) == 0x1234
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("known", [0, 90])
+def test_what_a_camera_on_its_side_took_is_turned(tmp_path, degrees, known):
+    image = numbered(0x1234, 320, 128)
+    hung = np.rot90(image, degrees // 90)  # its owner says how far to turn it clockwise
+    clip = make_clip(tmp_path / "in.mp4", [np.rot90(hung, known // 90)] * 5)
+    turn(clip, known)
+    with VideoFile(clip, rotate=degrees) as source:
+        assert source.info.size_wh == (320, 128)
+        assert number_of(next(iter(source)).image) == 0x1234
+    shot = next(one for one in Camera(str(clip), CameraOptions(rotate=degrees)) if isinstance(one, Shot))
+    assert number_of(shot.to_frame().image) == 0x1234
+    with pytest.raises(OptionError, match="rotate must be 0, 90, 180 or 270 degrees"):
+        VideoFile(clip, rotate=45)
 
 
 @pytest.mark.parametrize(("suffix", "sound"), [(".mp4", "aac"), (".mkv", "libopus"), (".avi", "pcm_s16le")])

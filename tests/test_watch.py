@@ -101,6 +101,7 @@ def test_defaults_and_the_environment_fill_in(config, monkeypatch):
         ("[detector]\nside = 3", "detector.side is no key that is known here; known are model"),
         ("cameras = 3", "cameras: input should be a valid dictionary"),
         ('[cameras.a]\nsource = "0"\naggregate_only = true\naggregate_every_s = -1', "aggregate_every_s"),
+        ('[cameras.a]\nsource = "0"\nrotate = 45', "cameras.a.rotate: input should be 0, 90, 180 or 270"),
         ("[[", "no TOML file"),
     ],
 )

@@ -69,6 +69,7 @@ def live(
     ] = None,
     duration: options.Duration = None,
     loop: options.Loop = False,
+    rotate: options.Rotate = 0,
     blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 640,
@@ -104,7 +105,7 @@ def live(
         aggregate_every_s=aggregate_every,
         aggregate_only=aggregate_only,
     )
-    cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
+    cameras = [Camera(source, CameraOptions(loop=loop, rotate=rotate)) for source in sources]
     name_apart(cameras)
     console = Console(stderr=True)
     folder = spool or Path(typer.get_app_dir("maskwatch")) / "spool"

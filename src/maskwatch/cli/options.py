@@ -110,6 +110,14 @@ KeepDays = Annotated[
     typer.Option("--keep-days", metavar="N", help="Delete rows of databases after so many days."),
 ]
 Loop = Annotated[bool, typer.Option("--loop", help="Start files over at their end.")]
+Rotate = Annotated[
+    int,
+    typer.Option(
+        "--rotate",
+        metavar="DEGREES",
+        help="Turn pictures clockwise by 90, 180 or 270, where a camera hangs so.",
+    ),
+]
 Duration = Annotated[
     Optional[float], typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")
 ]

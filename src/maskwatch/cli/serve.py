@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maskwatch.detector import Detector
     from maskwatch.pipeline import LiveStep, WatchOptions
     from maskwatch.sinks.event_store import EventStore
+    from maskwatch.sources.camera import CameraOptions
     from maskwatch.tracker import TrackOptions
     from maskwatch.web.streams import BoardFeed, CameraFeed
 
@@ -59,6 +60,7 @@ def serve(
     aggregate_every: options.AggregateEvery = 60.0,
     keep_days: options.KeepDays = None,
     loop: options.Loop = False,
+    rotate: options.Rotate = 0,
     blur: options.Blur = False,
     model: options.Model = None,
     classifier: options.Classifier = None,
@@ -112,6 +114,7 @@ def serve(
     from maskwatch.closer import FIRST_SIDE
     from maskwatch.detector import DetectOptions, Detector
     from maskwatch.pipeline.stages import load_tracking
+    from maskwatch.sources.camera import CameraOptions
 
     if live is not None and sources:
         raise OptionError("--source and --live both name cameras; leave one out")
@@ -143,10 +146,10 @@ def serve(
                 _cameras(
                     sources,
                     watch_options,
+                    CameraOptions(loop=loop, rotate=rotate),
                     partial(load_tracking, model, None, CAMERA_SIDE, classifier, device=device),
                     events,
                     keep_days,
-                    loop=loop,
                     blur=blur,
                 )
             )
@@ -204,11 +207,11 @@ def _watch_options(rules: Path | None, aggregate_every_s: float, *, only_sums: b
 def _cameras(
     sources: list[str],
     watch_options: WatchOptions,
+    camera_options: CameraOptions,
     load: Callable[[], tuple[Detector | TwoStage, TrackOptions]],
     events: str | None,
     keep_days: float | None,
     *,
-    loop: bool,
     blur: bool,
 ) -> Iterator[tuple[BoardFeed, str]]:
     """Watch cameras in the background: what viewers can see of them, and where their events are kept.
@@ -216,13 +219,13 @@ def _cameras(
     `load` gives the detector, or two stages, and how people are followed.
     """
     from maskwatch.pipeline.delivery import open_deliveries, teller
-    from maskwatch.sources.camera import Camera, CameraOptions
+    from maskwatch.sources.camera import Camera
     from maskwatch.web.board import Board
     from maskwatch.web.serving import watching
     from maskwatch.web.streams import BoardFeed
 
     detector, track_options = load()
-    cameras = [Camera(source, CameraOptions(loop=loop)) for source in sources]
+    cameras = [Camera(source, camera_options) for source in sources]
     name_apart(cameras)
     with contextlib.ExitStack() as stack:
         spool = Path(typer.get_app_dir("maskwatch")) / "spool"

@@ -59,6 +59,7 @@ def video(
     end: Annotated[
         Optional[str], typer.Option("--end", metavar="TIME", help="Stop here: seconds or hh:mm:ss.")
     ] = None,
+    rotate: options.Rotate = 0,
     blur: options.Blur = False,
     score_threshold: options.ScoreThreshold = None,
     max_side: options.MaxSide = 1024,
@@ -94,6 +95,7 @@ def video(
         every=every,
         start_s=parse_time(start),
         end_s=parse_time(end),
+        rotate=rotate,
         blur=blur,
         watch=WatchOptions(
             rules=read_rules(rules) if rules else Rules(without_mask_s=None), track=track_options

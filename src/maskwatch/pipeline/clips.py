@@ -19,7 +19,7 @@ from maskwatch.pipeline.people import PeopleWatch, WatchOptions
 from maskwatch.pipeline.threads import Background
 from maskwatch.pipeline.video import VideoStep, usual_every, watch_frames
 from maskwatch.sinks.video_file import VideoWriter
-from maskwatch.sources.video import VideoFile
+from maskwatch.sources.video import VideoFile, check_rotate
 
 STEPS_BEHIND = 2
 
@@ -32,17 +32,25 @@ class ClipOptions:
         every: look at every so many frames, follow the faces in between; None: as `usual_every` says,
             and at each one where `blur` is asked for.
         start_s, end_s: the part to watch, None for its ends.
+        rotate: degrees clockwise that make its pictures upright, beside what its metadata say.
         blur: make the faces in the copy unrecognisable.
         watch: how people are followed, and what is told of them.
         workers: frames looked at at the same time; 0: one a core.
+
+    Raises:
+        OptionError: `rotate` is no right angle.
     """
 
     every: int | None = None
     start_s: float | None = None
     end_s: float | None = None
+    rotate: int = 0
     blur: bool = False
     watch: WatchOptions = field(default_factory=WatchOptions)
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        check_rotate(self.rotate)
 
 
 @dataclass
@@ -128,7 +136,7 @@ def process_clip(
             on_event(event)
 
     with (
-        VideoFile(path, start_s=options.start_s, end_s=options.end_s) as source,
+        VideoFile(path, start_s=options.start_s, end_s=options.end_s, rotate=options.rotate) as source,
         contextlib.ExitStack() as stack,
     ):
         show: Callable[[VideoStep], None] | None = None

@@ -22,7 +22,7 @@ from maskwatch.addresses import printable, redact, scheme_of
 from maskwatch.errors import OptionError
 from maskwatch.frames import Frame
 from maskwatch.media import LIMITS, REPLACING, limit_decoder, open_media
-from maskwatch.sources.video import ffmpeg_reason, right_angle, upright
+from maskwatch.sources.video import check_rotate, ffmpeg_reason, rotation_of, upright
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -34,7 +34,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """How patient a camera is.
+    """How patient a camera is, and how it hangs.
 
     Attributes:
         open_timeout_s: how long connecting may take.
@@ -44,9 +44,10 @@ class CameraOptions:
         most_fps: what comes faster for more than a second is thrown away before it is decoded, up to
             the next picture that can be decoded by itself, and counted in `Camera.discarded`.
         loop: start a file over at its end, as if it were a camera.
+        rotate: degrees clockwise by which its pictures are turned to stand upright: 0, 90, 180 or 270.
 
     Raises:
-        OptionError: a value is not above 0.
+        OptionError: a time or `most_fps` is not above 0, or `rotate` is no right angle.
     """
 
     open_timeout_s: float = 4.0
@@ -56,8 +57,10 @@ class CameraOptions:
     steady_s: float = 10.0
     most_fps: float = 120.0
     loop: bool = False
+    rotate: int = 0
 
     def __post_init__(self) -> None:
+        check_rotate(self.rotate)
         times = (self.open_timeout_s, self.read_timeout_s, self.first_pause_s, self.longest_pause_s)
         if min(times) <= 0 or self.most_fps <= 0:
             raise OptionError("a camera's time-outs, pauses and most_fps must be above 0")
@@ -89,10 +92,11 @@ class Shot:
     index: int
     captured_s: float
     source_id: str
+    rotate: int = 0
 
     def to_frame(self) -> Frame:
         """The upright RGB picture, at the time it arrived (s since the camera's start)."""
-        rotation = right_angle(self.decoded.rotation)
+        rotation = rotation_of(self.decoded, self.rotate)
         return Frame(upright(self.decoded, rotation), self.index, self.captured_s, self.source_id)
 
 
@@ -161,7 +165,7 @@ class Camera:
         for decoded in self._play():
             if self._stopped.is_set():
                 return
-            yield Shot(decoded, self._index, self.now_s, self.name)
+            yield Shot(decoded, self._index, self.now_s, self.name, self.options.rotate)
             self._index += 1
 
     def _reason(self, error: BaseException) -> str:

@@ -60,14 +60,18 @@ class VideoFile:
     """Frames of one file, from `start_s` to `end_s` (None: its ends); a context manager.
 
     `Frame.pts_s` counts from `start_s`, and is exact to the stream's time base. Rotation metadata is
-    applied. Frames that cannot be decoded are left out and counted in `damaged`.
+    applied, then `rotate`: degrees clockwise, of a camera that hung on its side. Frames that cannot be
+    decoded are left out and counted in `damaged`.
 
     Raises:
         SourceError: the file cannot be opened, or holds no video.
-        OptionError: `start_s` and `end_s` leave nothing between them.
+        OptionError: `start_s` and `end_s` leave nothing between them, or `rotate` is no right angle.
     """
 
-    def __init__(self, path: Path, *, start_s: float | None = None, end_s: float | None = None) -> None:
+    def __init__(
+        self, path: Path, *, start_s: float | None = None, end_s: float | None = None, rotate: int = 0
+    ) -> None:
+        check_rotate(rotate)
         for name, value in (("start", start_s), ("end", end_s)):
             if value is not None and (not math.isfinite(value) or value < 0):
                 raise OptionError(f"--{name} must be a time of at least 0 s, not {value}")
@@ -75,7 +79,7 @@ class VideoFile:
             raise OptionError(f"--end ({end_s:g} s) must come after --start ({start_s or 0:g} s)")
         self.path = path
         self.damaged = 0
-        self._start_s, self._end_s = start_s or 0.0, end_s
+        self._start_s, self._end_s, self._rotate = start_s or 0.0, end_s, rotate
         try:
             self._container = open_media(path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -147,7 +151,7 @@ class VideoFile:
         frames = stream.frames if whole and stream.frames else None
         if frames is None and duration_s is not None:
             frames = max(1, round(duration_s * rate))
-        rotation = right_angle(first.rotation)
+        rotation = rotation_of(first, self._rotate)
         size = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
         return VideoInfo(
             size_wh=size,
@@ -238,9 +242,20 @@ class _Clock:
         return self._last_s
 
 
-def right_angle(degrees: float) -> int:
-    """The nearest multiple of 90, 0 to 270; what is no number turns nothing."""
-    return round(degrees / 90) * 90 % 360 if math.isfinite(degrees) else 0
+def check_rotate(degrees: int) -> None:
+    """Raise `OptionError` unless pictures can be turned by `degrees` without being drawn anew."""
+    if degrees not in (0, 90, 180, 270):
+        raise OptionError(f"rotate must be 0, 90, 180 or 270 degrees (clockwise), not {degrees}")
+
+
+def rotation_of(frame: av.VideoFrame, rotate: int = 0) -> int:
+    """Degrees, 0 to 270, counter-clockwise, by which a frame is turned to stand upright.
+
+    Its metadata say how, to the nearest right angle (what is no number there turns nothing), and `rotate`
+    what they do not know, clockwise.
+    """
+    degrees = frame.rotation if math.isfinite(frame.rotation) else 0
+    return (round(degrees / 90) * 90 - rotate) % 360
 
 
 def upright(frame: av.VideoFrame, rotation: int) -> Image:

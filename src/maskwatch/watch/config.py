@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from maskwatch.errors import MissingExtraError, OptionError
 from maskwatch.events import Rules
@@ -78,6 +78,7 @@ class CameraConfig(_Table):
         aggregate_only: tell nothing of single persons.
         most_fps: what a camera sends beyond this is thrown away undecoded.
         loop: start a file over at its end.
+        rotate: degrees clockwise that make its pictures upright, where it hangs on its side.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -88,6 +89,7 @@ class CameraConfig(_Table):
     aggregate_only: bool = False
     most_fps: Annotated[float, Field(gt=0)] = 120.0
     loop: bool = False
+    rotate: Literal[0, 90, 180, 270] = 0
 
     @field_validator("rules")
     @classmethod
@@ -111,8 +113,8 @@ class CameraConfig(_Table):
         )
 
     def camera_options(self) -> CameraOptions:
-        """How patient it is."""
-        return CameraOptions(loop=self.loop, most_fps=self.most_fps)
+        """How patient it is, and how it hangs."""
+        return CameraOptions(loop=self.loop, most_fps=self.most_fps, rotate=self.rotate)
 
 
 class WatchConfig(_Table):
