@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from maskwatch import TrainingError
 from maskwatch.training.config import NetworkConfig
-from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.network import MaskNet, decode, priors, roomier
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
 
@@ -39,6 +39,15 @@ def test_priors_and_decoding():
     assert prior.tolist() == [[0, 0, 8], [8, 0, 8], [16, 0, 8], [0, 8, 8], [8, 8, 8], [16, 8, 8]]
     raw = torch.tensor([0.5, 0.5, 0.0, torch.log(torch.tensor(2.0))]).repeat(6, 1)
     torch.testing.assert_close(decode(raw, prior)[4], torch.tensor([8.0, 4.0, 16.0, 20.0]))
+
+
+def test_near_boxes_get_room_and_far_ones_none():
+    boxes = torch.tensor([[0.0, 0, 32, 32], [10, 10, 74, 74], [0, 0, 200, 50], [0, 0, 400, 100]])
+    wider = roomier(boxes, 0.1)
+    torch.testing.assert_close(wider[0], boxes[0])
+    torch.testing.assert_close(wider[1], boxes[1] + torch.tensor([-3.2, -3.2, 3.2, 3.2]))
+    torch.testing.assert_close(wider[2:], boxes[2:] + torch.tensor([[-20.0, -5, 20, 5], [-40, -10, 40, 10]]))
+    torch.testing.assert_close(roomier(boxes, 0.0), boxes)
 
 
 def test_huge_sizes_stay_finite():

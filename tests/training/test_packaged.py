@@ -14,7 +14,7 @@ from maskwatch.detector import DetectOptions, Detector, packaged_models
 from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.export import build
-from maskwatch.training.network import decode, priors
+from maskwatch.training.network import decode, priors, roomier
 from maskwatch.training.refiner import SMALL_PX
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -29,7 +29,8 @@ def test_a_checkpoint_answers_as_the_packaged_model_does(name, astronaut):
     picture = torch.from_numpy(astronaut[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         outputs = network(picture)
-    boxes = decode(outputs.boxes[0], priors(*astronaut.shape[:2], network.config.strides)).numpy()
+    boxes = decode(outputs.boxes[0], priors(*astronaut.shape[:2], network.config.strides))
+    boxes = roomier(boxes, network.config.near_margin).numpy()
     scores = (outputs.objectness.sigmoid()[0, :, None] * outputs.labels.sigmoid()[0]).sqrt().numpy()
     for xyxy, label_scores in zip(found.xyxy, found.label_scores, strict=True):
         nearest = int(np.abs(boxes - xyxy).sum(axis=1).argmin())

@@ -18,7 +18,7 @@ from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.export import COARSE_LEAST_PX, export_onnx
 from maskwatch.training.loop import learning_rate, mixed_precision, train
-from maskwatch.training.network import MaskNet, decode, priors
+from maskwatch.training.network import MaskNet, decode, priors, roomier
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.plot import plot_run
 from maskwatch.training.run import RunPaths, card_of, run, split_holdout, start_from
@@ -206,6 +206,7 @@ def test_learning_rate_warms_up_and_falls():
         ({"network": {"backbone": "vgg"}}, "yunet or mobilenet_v2"),
         ({"network": {"channels": 32}}, "must be 64"),
         ({"network": {"stem_channels": 24}}, "a multiple of 16, not 24"),
+        ({"network": {"near_margin": 1.5}}, "a share, 0 to 1, not 1.5"),
         ({"steps": 0}, "at least 1"),
         ({"assigner": "atss"}, "simota or task_aligned, not 'atss'"),
         ({"objectness_loss": "focal"}, "cross_entropy or quality_focal or varifocal, not 'focal'"),
@@ -236,14 +237,19 @@ def look(network, bgr):
     """Boxes (B, P, 4) and scores (B, P, 3) of one pass, computed by PyTorch."""
     outputs = network(bgr)
     boxes = decode(outputs.boxes, priors(*bgr.shape[2:], network.config.strides))
+    boxes = roomier(boxes, network.config.near_margin)
     scores = (outputs.labels.sigmoid() * outputs.objectness[..., None].sigmoid()).sqrt()
     return boxes.numpy(), scores.numpy()
 
 
 @pytest.fixture(
     scope="module",
-    params=[NetworkConfig(), NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0))],
-    ids=lambda config: config.backbone,
+    params=[
+        NetworkConfig(),
+        NetworkConfig(near_margin=0.25),
+        NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 1, 0)),
+    ],
+    ids=lambda config: f"{config.backbone}-{config.near_margin}",
 )
 def exported(request, tmp_path_factory):
     """A network with random statistics, and its ONNX file."""

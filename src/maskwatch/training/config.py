@@ -38,6 +38,8 @@ class NetworkConfig:
         label_blocks: residual units in each level's label branch.
         refiner_blocks: inverted residuals of the second stage, which judges small faces again; 0: none.
         refiner_features: width before its last layer.
+        near_margin: share of its sides by which the exported model makes a near face's box larger on each
+            side, see `network.roomier`; what is learnt stays as labelled.
     """
 
     name: str = "small"
@@ -51,6 +53,7 @@ class NetworkConfig:
     label_blocks: int = 1
     refiner_blocks: int = 0
     refiner_features: int = 256
+    near_margin: float = 0.0
 
     def __post_init__(self) -> None:
         _check_words(self, "network.")
@@ -64,6 +67,8 @@ class NetworkConfig:
             raise OptionError(
                 f"network.refiner_blocks lies between 0 and {MOBILENET_BLOCKS}, not at {self.refiner_blocks}"
             )
+        if not 0 <= self.near_margin <= 1:
+            raise OptionError(f"network.near_margin is a share, 0 to 1, not {self.near_margin}")
 
     @property
     def strides(self) -> tuple[int, ...]:

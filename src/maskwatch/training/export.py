@@ -29,7 +29,7 @@ from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
 from maskwatch.training.calibration import LEAST_SCORE, Calibration, SecondOpinion
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.layers import add_module, averaging, folded, side_by_side, widened
-from maskwatch.training.network import LARGEST_LOG_SIZE, Head, MaskNet
+from maskwatch.training.network import LARGEST_LOG_SIZE, NEAR_PX, Head, MaskNet
 from maskwatch.training.refiner import MOST_CHANCE
 from maskwatch.training.second_stage import Found, by_size, chances, chosen
 
@@ -69,7 +69,7 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         kinds += [(float(stride * factor), least_px**2) for stride in strides]
     threshold = _raw_threshold(graph, calibration, has_second_stage=network.refiner is not None)
     raw, picture, cell = _likely(graph, levels, threshold)
-    boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds))
+    boxes, scores = _decode(graph, raw, *_priors(graph, cell, levels, kinds), network.config.near_margin)
     found = _suppress(graph, boxes, scores, picture, threshold)
     if network.refiner is None:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
@@ -213,21 +213,38 @@ def _priors(
     return graph.op("Mul", steps, stride), stride, least
 
 
-def _decode(graph: GraphBuilder, raw: str, corner: str, stride: str, least_area: str) -> tuple[str, str]:
-    """Boxes (k, 4) px and label scores (k, 3) of raw outputs (k, 8); scores of boxes too small are 0."""
+def _decode(
+    graph: GraphBuilder, raw: str, corner: str, stride: str, least_area: str, near_margin: float
+) -> tuple[str, str]:
+    """Boxes (k, 4) px, `roomier`, and label scores (k, 3) of raw outputs (k, 8).
+
+    Scores of boxes too small are 0.
+    """
     centre = graph.op("Add", graph.op("Mul", graph.slice(raw, [0], [2], [1]), stride), corner)
     largest = graph.constant(LARGEST_LOG_SIZE, np.float32)
     log_size = graph.op("Min", graph.slice(raw, [2], [4], [1]), largest)
     size = graph.op("Mul", graph.op("Exp", log_size), stride)
-    half = graph.op("Mul", size, graph.constant(0.5, np.float32))
+    area = graph.op("Mul", *graph.columns(size, 2))
+    half = graph.op("Mul", size, _half_share(graph, area, near_margin))
     boxes = graph.op("Concat", graph.op("Sub", centre, half), graph.op("Add", centre, half), axis=1)
 
     chances = graph.op("Sigmoid", graph.slice(raw, [4], [8], [1]))
     objectness, labels = graph.slice(chances, [0], [1], [1]), graph.slice(chances, [1], [4], [1])
     scores = graph.op("Sqrt", graph.op("Mul", labels, objectness))
-    area = graph.op("Mul", *graph.columns(size, 2))
     fits = graph.op("GreaterOrEqual", area, least_area)
     return boxes, graph.op("Mul", scores, graph.op("Cast", fits, to=onnx.TensorProto.FLOAT))
+
+
+def _half_share(graph: GraphBuilder, area: str, near_margin: float) -> str:
+    """By how much of its sides a box of this area (k, 1) px² reaches from its centre, see `roomier`."""
+    if not near_margin:
+        return graph.constant(0.5, np.float32)
+    none, whole = NEAR_PX
+    slope = near_margin / (whole - none)
+    linear = graph.op("Mul", graph.op("Sqrt", area), graph.constant(slope, np.float32))
+    share = graph.op("Add", linear, graph.constant(0.5 - slope * none, np.float32))
+    least, most = (graph.constant(bound, np.float32) for bound in (0.5, 0.5 + near_margin))
+    return graph.op("Clip", share, least, most)
 
 
 def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, threshold: str) -> Found:

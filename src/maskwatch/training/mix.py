@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for small.pt and model.onnx")
     parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
     parser.add_argument("--version", default="1", help="the model card's version")
+    parser.add_argument("--near-margin", type=float, help="share that near faces' boxes are larger by")
     given = parser.parse_args()
     try:
         shares = {}
@@ -119,6 +120,9 @@ def main() -> None:
             shares[Path(path)] = float(share)
         mixed = mix(shares)
         holdout = holdout_of(given.data, given.corrections, mixed.config).judging
+        if given.near_margin is not None:
+            network = replace(mixed.config.network, near_margin=given.near_margin)
+            mixed = replace(mixed, config=replace(mixed.config, network=network))
         print(finish(mixed, holdout, RunPaths(given.output), version=given.version))
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

@@ -23,6 +23,8 @@ from maskwatch.training.config import NetworkConfig
 from maskwatch.training.refiner import Refiner
 
 LARGEST_LOG_SIZE = 6.0
+NEAR_PX = (32.0, 96.0)
+"""Sizes between which `NetworkConfig.near_margin` grows from nothing to all of it."""
 """Box sizes are capped at exp(6) ≈ 403 cells."""
 
 
@@ -126,3 +128,16 @@ def decode(raw: Tensor, prior: Tensor) -> Tensor:
     centre = prior[:, :2] + raw[..., :2] * stride
     half = torch.exp(raw[..., 2:4].clamp(max=LARGEST_LOG_SIZE)) * stride / 2
     return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def roomier(xyxy: Tensor, margin: float) -> Tensor:
+    """Boxes (…, 4) px of which near ones reach `margin` of their sides further on each side.
+
+    Annotators differ most in how much of a near face's hair, ears and neck belongs to it; such a box fits
+    those who draw more and is still right for those who draw less.
+    """
+    first, last = xyxy[..., :2], xyxy[..., 2:]
+    sides = last - first
+    size = sides.clamp(min=0).prod(dim=-1, keepdim=True).sqrt()
+    spare = sides * margin * ((size - NEAR_PX[0]) / (NEAR_PX[1] - NEAR_PX[0])).clamp(0, 1)
+    return torch.cat([first - spare, last + spare], dim=-1)
