@@ -86,13 +86,21 @@ def test_what_does_not_mix_is_refused(tmp_path):
         mix({tmp_path / "a.pt": 0.0})
 
 
+def test_the_widest_margin_is_kept(tmp_path):
+    layout = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0)
+    saved(tmp_path / "tight.pt", fill=1.0, network=layout)
+    saved(tmp_path / "roomy.pt", fill=1.0, network=replace(layout, near_margin=0.1))
+    assert mix({tmp_path / "tight.pt": 0.9, tmp_path / "roomy.pt": 0.1}).config.network.near_margin == 0.1
+
+
 def test_the_command_writes_a_model_and_says_what_is_wrong(tmp_path, coco_folder):
     saved(tmp_path / "a.pt", fill=0.01)
     command = [sys.executable, "-m", "maskwatch.training.mix", coco_folder, "-o", tmp_path / "out"]
-    done = subprocess.run([*command, f"{tmp_path / 'a.pt'}=1"], capture_output=True, text=True, check=False)
+    given = ["--near-margin", "0.05", f"{tmp_path / 'a.pt'}=1"]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.onnx").is_file()
-    assert Checkpoint.load(tmp_path / "out" / "small.pt").step == 0
+    assert Checkpoint.load(tmp_path / "out" / "small.pt").config.network.near_margin == 0.05
     missing = tmp_path / "missing.pt"
     done = subprocess.run([*command, f"{missing}=1"], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -86,7 +86,7 @@ class CameraState:
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A picture as the decoder left it; turning it into RGB waits until someone wants it."""
+    """A picture as the decoder left it; it becomes RGB, and is turned by `rotate`, when someone wants it."""
 
     decoded: av.VideoFrame
     index: int

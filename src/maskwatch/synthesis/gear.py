@@ -222,10 +222,10 @@ def _draw_bars(
 ) -> None:
     """Some below the eyes or a whole cage, each bent down before the face, and uprights between them."""
     first, width = rng.choice([-0.3, 0.35, 0.7]), rng.uniform(0.04, 0.13)
-    u = np.linspace(-1.05, 1.05, 9)
-    bend = rng.uniform(0.05, 0.3) * (1 - u**2)
+    across = np.linspace(-1.05, 1.05, 9)
+    bend = rng.uniform(0.05, 0.3) * (1 - across**2)
     for v in np.linspace(first, jaw, rng.integers(2, 7)):
-        draw_line(canvas, face, np.stack([u, v - 0.15 + bend], axis=1), colour, width)
+        draw_line(canvas, face, np.stack([across, v - 0.15 + bend], axis=1), colour, width)
     for side in rng.choice([0, 0.25, 0.5, 0.75], rng.integers(0, 3), replace=False):
         for u in {-side, side}:
             draw_line(canvas, face, np.array([[u, first], [0.9 * u, jaw + 0.1]]), colour, width)
@@ -234,6 +234,7 @@ def _draw_bars(
 def _draw_net(
     canvas: Image, face: FaceFrame, rng: np.random.Generator, colour: FloatArray, jaw: float
 ) -> None:
+    """Thin threads, through which the face is seen, in a rim."""
     half = np.array([[0, -0.9], [1.1, -0.8], [1.1, 0.7 * jaw], [0.7, 1.15 * jaw], [0, 1.25 * jaw]])
     pitch = rng.uniform(0.04, 0.14)
 

@@ -4,7 +4,7 @@ Networks that were fine-tuned from the same start lie in one basin, and a point 
 better (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models"). Networks of other
 starts do not mix. One that was trained on with more blocks does: those start as the identity, which the
 networks without them are taken to hold; so does one with a wider stem, which starts with the same answers.
-A second stage is taken from those that have one.
+A second stage is taken from those that have one, and the widest `near_margin`.
 
     python -m maskwatch.training.mix DATA -o runs/mix first.pt=0.5 second.pt=0.35 third.pt=0.15
 
@@ -46,6 +46,7 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
         config.network,
         refiner_blocks=judging.refiner_blocks,
         refiner_features=judging.refiner_features,
+        near_margin=max(one.config.network.near_margin for one in loaded.values()),
     )
     whole = MaskNet(layout).eval()
     averages = {}
@@ -111,7 +112,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for small.pt and model.onnx")
     parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
     parser.add_argument("--version", default="1", help="the model card's version")
-    parser.add_argument("--near-margin", type=float, help="share that near faces' boxes are larger by")
+    parser.add_argument("--near-margin", type=float, help="as in a recipe, in place of the checkpoints' own")
     given = parser.parse_args()
     try:
         shares = {}
