@@ -82,11 +82,8 @@ def test_a_part_is_cut_and_frames_are_skipped(clip, tmp_path):
 
 def test_what_was_filmed_sideways_is_turned(tmp_path, astronaut):
     frames = [np.rot90(scene(astronaut, step)) for step in range(15)]  # needs a quarter clockwise
-    clip, lines, target = (
-        make_clip(tmp_path / "side.mp4", frames),
-        tmp_path / "side.jsonl",
-        tmp_path / "up.mp4",
-    )
+    clip = make_clip(tmp_path / "side.mp4", frames)
+    lines, target = tmp_path / "side.jsonl", tmp_path / "up.mp4"
     done = run("video", clip, "-o", target, "--rotate", 90, "--every", 1, "--json", lines)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in lines.read_text().splitlines()]

@@ -100,7 +100,8 @@ def test_the_command_writes_a_model_and_says_what_is_wrong(tmp_path, coco_folder
     done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "model.onnx").is_file()
-    assert Checkpoint.load(tmp_path / "out" / "small.pt").config.network.near_margin == 0.05
+    written = Checkpoint.load(tmp_path / "out" / "small.pt")
+    assert (written.step, written.config.network.near_margin) == (0, 0.05)
     missing = tmp_path / "missing.pt"
     done = subprocess.run([*command, f"{missing}=1"], capture_output=True, text=True, check=False)
     assert done.returncode == 1

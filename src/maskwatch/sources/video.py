@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import av
 import av.error
@@ -24,6 +24,8 @@ from maskwatch.suggest import did_you_mean, neighbours
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+RightAngle = Literal[0, 90, 180, 270]
+"""Degrees by which pictures are turned without being drawn anew."""
 MOST_DAMAGED_IN_A_ROW = 200
 LONGEST_GAP_S = 3600.0
 """A longer way from frame to frame is a clock that was set, not a pause."""
@@ -243,8 +245,8 @@ class _Clock:
 
 
 def check_rotate(degrees: int) -> None:
-    """Raise `OptionError` unless pictures can be turned by `degrees` without being drawn anew."""
-    if degrees not in (0, 90, 180, 270):
+    """Raise `OptionError` unless `degrees` is a `RightAngle`."""
+    if degrees not in get_args(RightAngle):
         raise OptionError(f"rotate must be 0, 90, 180 or 270 degrees (clockwise), not {degrees}")
 
 

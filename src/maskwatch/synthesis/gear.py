@@ -108,7 +108,7 @@ def _draw_spectacles(canvas: Image, face: FaceFrame, rng: np.random.Generator, *
         outline = _lens(side, width, height, roundness)
         texture = _glossy(glass if darkness else np.full(3, 225), rng, rng.uniform(0, 0.5))
         paint(canvas, face, outline, texture, rng, keep_light=0.2, opacity=darkness or rng.uniform(0, 0.25))
-        draw_line(canvas, face, np.concatenate([outline, outline[:1]]), frame, line)
+        draw_line(canvas, face, outline, frame, line, closed=True)
         draw_line(canvas, face, np.array([[side * (0.53 + width), 0], [side * 1.2, -0.05]]), frame, line)
     draw_line(canvas, face, np.array([[-0.53 + width, 0.02], [0.53 - width, 0.02]]), frame, line)
 
@@ -135,7 +135,7 @@ def _draw_goggles(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> N
     glass = _glossy(tint, rng, rng.uniform(0.2, 0.8))
     paint(canvas, face, outline, glass, rng, keep_light=0.3, opacity=float(rng.beta(1.5, 2.5)))
     frame = fabric_colour(rng) if rng.random() < 0.5 else np.full(3, rng.choice([30, 215]), np.float32)
-    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), frame, rng.uniform(0.06, 0.16))
+    draw_line(canvas, face, outline, frame, rng.uniform(0.06, 0.16), closed=True)
 
 
 def _draw_shield(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
@@ -146,7 +146,7 @@ def _draw_shield(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> No
     outline = smooth(both_sides(half), 1)
     paint(canvas, face, outline, sheet, rng, keep_light=0.1, opacity=rng.uniform(0.08, 0.35))
     edge = np.full(3, rng.uniform(120, 250), np.float32)
-    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), edge, 0.02)
+    draw_line(canvas, face, outline, edge, 0.02, closed=True)
     band = np.array([[-wide, top - 0.12], [wide, top - 0.12], [wide, top + 0.16], [-wide, top + 0.16]])
     paint(canvas, face, band, _cloth(rng), rng, keep_light=0.4)
 
@@ -178,16 +178,20 @@ def _draw_cap(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
     paint(canvas, face, smooth(both_sides(half)), _folded(_cloth(rng), rng), rng, keep_light=0.4)
 
 
+def _shell_colour(rng: np.random.Generator) -> npt.NDArray[np.floating]:
+    return np.array(_SHELLS[rng.integers(len(_SHELLS))]) * rng.uniform(0.85, 1.0)
+
+
 def _draw_helmet(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
     """A hard hat: a glossy dome above a brim, at times with a strap under the chin."""
     brow, top, wide = rng.uniform(-0.95, -0.6), rng.uniform(-2.5, -2.0), rng.uniform(1.2, 1.45)
-    shell = np.array(_SHELLS[rng.integers(len(_SHELLS))]) * rng.uniform(0.85, 1.0)
+    shell = _shell_colour(rng)
     half = np.array([[0, brow], [wide, brow], [wide, 0.65 * top], [0.6 * wide, top], [0, 1.03 * top]])
     dome = _glossy(shell, rng, rng.uniform(0.1, 0.6))
     if rng.random() < 0.4:
         strap = np.full(3, rng.choice([25, 200]), np.float32)
         jaw = [[-1.05, 0.0], [-0.85, 1.3], [0, 1.85], [0.85, 1.3], [1.05, 0.0]]
-        draw_line(canvas, face, smooth(np.array(jaw), 0), strap, 0.05)
+        draw_line(canvas, face, np.array(jaw), strap, 0.05)
     paint(canvas, face, smooth(both_sides(half), 1), dome, rng, keep_light=0.3)
     brim = np.array([[0, brow + 0.12], [0.9 * wide, brow + 0.1], [1.18 * wide, brow - 0.08], [0, brow - 0.1]])
     paint(canvas, face, smooth(both_sides(brim), 1), plain_texture(shell * 0.9), rng, keep_light=0.3)
@@ -208,7 +212,7 @@ def _draw_guard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> Non
     """A helmet with something before the face: bars as in sports, a forester's net or a rider's chin bar."""
     brow, top, wide = rng.uniform(-0.85, -0.5), rng.uniform(-2.4, -1.9), rng.uniform(1.3, 1.6)
     jaw, beside = rng.uniform(1.5, 1.9), rng.uniform(0.9, 1.1)
-    shell = np.array(_SHELLS[rng.integers(len(_SHELLS))]) * rng.uniform(0.85, 1.0)
+    shell = _shell_colour(rng)
     iron = shell if rng.random() < 0.4 else np.full(3, rng.choice([25, 90, 170, 235]))
     _BEFORE_FACE[rng.integers(len(_BEFORE_FACE))](canvas, face, rng, iron.astype(np.float32), jaw)
     inner = [[0, brow], [beside, brow + 0.1], [beside, 0.5 * jaw], [0.85 * beside, jaw]]
@@ -244,7 +248,7 @@ def _draw_net(
 
     outline = smooth(both_sides(half), 1)
     paint(canvas, face, outline, woven, rng, keep_light=0.1, opacity=rng.uniform(0.25, 0.65))
-    draw_line(canvas, face, np.concatenate([outline, outline[:1]]), colour * 0.7, rng.uniform(0.04, 0.09))
+    draw_line(canvas, face, outline, colour * 0.7, rng.uniform(0.04, 0.09), closed=True)
 
 
 def _draw_chin_bar(

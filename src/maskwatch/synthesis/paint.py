@@ -79,10 +79,17 @@ def paint(
 
 
 def draw_line(
-    canvas: Image, face: FaceFrame, points: npt.NDArray[np.floating], colour: FloatArray, width: float
+    canvas: Image,
+    face: FaceFrame,
+    points: npt.NDArray[np.floating],
+    colour: FloatArray,
+    width: float,
+    *,
+    closed: bool = False,
 ) -> None:
     """A line through points (n, 2) in (u, v), `width` in distances from the eyes to the mouth."""
-    fixed = np.round(face.to_pixels(points) * 16).astype(np.int32)
+    path = np.concatenate([points, points[:1]]) if closed else points
+    fixed = np.round(face.to_pixels(path) * 16).astype(np.int32)
     thickness = max(1, round(width * face.unit_px))
     cv2.polylines(canvas, [fixed], False, tuple(map(float, colour)), thickness, cv2.LINE_AA, 4)
 

@@ -30,8 +30,10 @@ from maskwatch.training.run import RunPaths, finish, holdout_of
 from maskwatch.training.warm_start import widened
 
 
-def mix(shares: Mapping[Path, float]) -> Checkpoint:
+def mix(shares: Mapping[Path, float], near_margin: float | None = None) -> Checkpoint:
     """A small checkpoint whose weights are the mean of those at the paths, weighted by their shares.
+
+    `near_margin` is as in a recipe; None: the widest of theirs.
 
     Raises:
         TrainingError: a share is not above 0, or the checkpoints are of different layouts.
@@ -42,11 +44,13 @@ def mix(shares: Mapping[Path, float]) -> Checkpoint:
     largest = max(loaded, key=lambda path: _detector_size(loaded[path]))
     config = loaded[largest].config
     judging = max((one.config.network for one in loaded.values()), key=lambda layout: layout.refiner_blocks)
+    if near_margin is None:
+        near_margin = max(one.config.network.near_margin for one in loaded.values())
     layout = replace(
         config.network,
         refiner_blocks=judging.refiner_blocks,
         refiner_features=judging.refiner_features,
-        near_margin=max(one.config.network.near_margin for one in loaded.values()),
+        near_margin=near_margin,
     )
     whole = MaskNet(layout).eval()
     averages = {}
@@ -119,11 +123,8 @@ def main() -> None:
         for words in given.checkpoint:
             path, _, share = words.rpartition("=")
             shares[Path(path)] = float(share)
-        mixed = mix(shares)
+        mixed = mix(shares, given.near_margin)
         holdout = holdout_of(given.data, given.corrections, mixed.config).judging
-        if given.near_margin is not None:
-            network = replace(mixed.config.network, near_margin=given.near_margin)
-            mixed = replace(mixed, config=replace(mixed.config, network=network))
         print(finish(mixed, holdout, RunPaths(given.output), version=given.version))
     except (MaskwatchError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")

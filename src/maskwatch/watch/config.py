@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from maskwatch.errors import MissingExtraError, OptionError
 from maskwatch.events import Rules
 from maskwatch.pipeline import WatchOptions
 from maskwatch.rules_file import expand_variables, read_toml, rules_of
 from maskwatch.sources.camera import CameraOptions
+from maskwatch.sources.video import RightAngle
 from maskwatch.suggest import did_you_mean
 from maskwatch.tracker import TrackOptions
 
@@ -89,7 +90,7 @@ class CameraConfig(_Table):
     aggregate_only: bool = False
     most_fps: Annotated[float, Field(gt=0)] = 120.0
     loop: bool = False
-    rotate: Literal[0, 90, 180, 270] = 0
+    rotate: RightAngle = 0
 
     @field_validator("rules")
     @classmethod
