@@ -43,13 +43,15 @@ def test_small_pictures_of_one_size_share_a_run_and_large_ones_do_not(held):
 
 
 def test_work_is_shared_out_among_idle_threads(held):
-    with Batcher(held, workers=2, together=8) as batcher:
-        futures = [batcher.submit(Task(picture(32, 32))) for _ in range(12)]
+    with Batcher(held, workers=2, together=12) as batcher:
+        wait_until(lambda: batcher._idle == 2)
+        with batcher._news:  # all at once: whoever wakes first finds everything waiting
+            futures = [batcher.submit(Task(picture(32, 32))) for _ in range(12)]
+        wait_until(lambda: not batcher._waiting)
         held.go.set()
         for future in futures:
             future.result(60)
-    assert sum(held.batches) == 12
-    assert len(held.batches) >= 3
+    assert held.batches == [6, 6]
 
 
 def test_thresholds_in_one_run_are_each_ones_own(held):
