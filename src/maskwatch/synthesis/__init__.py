@@ -1,4 +1,4 @@
-"""Draw masks, things that are no masks, and what else is worn on a head.
+"""Draw masks, things that are no masks, and what else is worn on a head; darken skin.
 
 The tutorial's data set was made this way; here it teaches the detector small masked faces in
 crowds, masks worn wrong, and what hides a mouth without being a mask. A face is given by five
@@ -29,6 +29,7 @@ from maskwatch.synthesis.masks import (
     draw_mask,
 )
 from maskwatch.synthesis.occluders import OCCLUDER_KINDS, OccluderKind, draw_occluder
+from maskwatch.synthesis.skin import darken_skin
 
 __all__ = [
     "EYEWEAR_KINDS",
@@ -46,6 +47,7 @@ __all__ = [
     "OccluderKind",
     "Wear",
     "canonical_landmarks",
+    "darken_skin",
     "draw_gear",
     "draw_mask",
     "draw_occluder",

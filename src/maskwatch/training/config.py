@@ -101,6 +101,10 @@ class AugmentConfig:
     """Share of unmasked faces that get a hand, a cup, a beard or the like."""
     gear_share: float = 0.0
     """Share of faces, masked ones included, that get goggles, a shield, a cap, a helmet or the like."""
+    guard_share: float = 0.0
+    """Share of those that wear a sports helmet's bars, a net or a chin bar, whatever else would be drawn."""
+    dark_skin_share: float = 0.0
+    """Share of faces whose skin is darkened."""
     tilt_share: float = 0.3
     """Share of pictures that are tilted."""
     tilt_deg: float = 8.0

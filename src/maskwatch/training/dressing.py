@@ -27,10 +27,17 @@ OUTFITS: Final[dict[str, tuple[synthesis.GearKind, ...]]] = {
 _CLOSE: Final[tuple[synthesis.GearKind, ...]] = ("glasses", "sunglasses", "goggles")
 
 
-def random_gear(rng: np.random.Generator, *, alone: bool) -> list[synthesis.GearKind]:
-    """Something for the eyes, for the head or for both; nothing that reaches far where others are near."""
+def random_gear(
+    rng: np.random.Generator, *, alone: bool, guard_share: float = 0.0
+) -> list[synthesis.GearKind]:
+    """Something for the eyes, for the head or for both; nothing that reaches far where others are near.
+
+    `guard_share` of what may reach far are guards, the hardest; the rest are any kind.
+    """
     if not alone:
         return [_CLOSE[rng.integers(len(_CLOSE))]]
+    if guard_share and rng.random() < guard_share:
+        return ["guard"]
     eyewear = synthesis.EYEWEAR_KINDS[rng.integers(len(synthesis.EYEWEAR_KINDS))]
     headwear = synthesis.HEADWEAR_KINDS[rng.integers(len(synthesis.HEADWEAR_KINDS))]
     choices: tuple[list[synthesis.GearKind], ...] = ([eyewear], [headwear], [headwear, eyewear])

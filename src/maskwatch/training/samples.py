@@ -33,6 +33,7 @@ FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 _SMALLEST_ZOOMED_PX = 90.0
 _LARGEST_ZOOM = 6.0
+_SKIN_DEPTHS = 0.4, 1.0
 
 
 @dataclass
@@ -102,6 +103,7 @@ class SampleMaker:
             for left, right in pairwise(cuts):
                 part = self._cut(int(right - left), int(bottom - top), grid, rng)
                 sample.paste(part, int(left), int(top))
+        self._darken_skin(sample, rng)
         self._draw(sample, rng)
         self._dress(sample, rng)
         if rng.random() < config.quarter_turn_share:
@@ -165,13 +167,24 @@ class SampleMaker:
                 thing = synthesis.OCCLUDER_KINDS[rng.integers(len(synthesis.OCCLUDER_KINDS))]
                 sample.image = synthesis.draw_occluder(sample.image, points, kind=thing, rng=rng)
 
+    def _darken_skin(self, sample: Sample, rng: np.random.Generator) -> None:
+        """Give some faces, masked ones included, a darker skin; labels stay."""
+        if not self._config.dark_skin_share:
+            return
+        size = boxes.size(sample.xyxy)
+        for face in np.flatnonzero(known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)):
+            if rng.random() < self._config.dark_skin_share:
+                depth = rng.uniform(*_SKIN_DEPTHS)
+                sample.image = synthesis.darken_skin(sample.image, sample.landmarks[face], depth=depth)
+
     def _dress(self, sample: Sample, rng: np.random.Generator) -> None:
         """Draw what is worn on a head beside a mask, on masked and unmasked faces; labels stay."""
         size = boxes.size(sample.xyxy)
         fit = known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)
         for face in np.flatnonzero(fit):
             if rng.random() < self._config.gear_share:
-                kinds = random_gear(rng, alone=is_alone(face, sample.xyxy))
+                alone = is_alone(face, sample.xyxy)
+                kinds = random_gear(rng, alone=alone, guard_share=self._config.guard_share)
                 sample.image = synthesis.draw_gear(sample.image, sample.landmarks[face], kinds=kinds, rng=rng)
 
 
