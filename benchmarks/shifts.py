@@ -2,8 +2,8 @@
 
 `shifts` changes every third of the open validation photos in fixed ways (`maskwatch.training.shifts`). `gear`
 draws goggles, helmets, hoods and the like (`maskwatch.synthesis.gear`) on every face in them whose landmarks
-YuNet finds. Training shows changes of the same kinds, at random strengths, so this tells how well they were
-learnt, not what else there is.
+YuNet finds, and darkens its skin. Training shows changes of these kinds, at random strengths, so this tells
+how well they were learnt, not what else there is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from maskwatch.datasets import LabelledImage
 from maskwatch.detector import packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, evaluate
 from maskwatch.frames import Image
-from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of
+from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of, with_dark_skin
 from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.shifts import SHIFTS
 
@@ -41,7 +41,7 @@ def run(shared: Path) -> dict[str, Any]:
 
 
 def run_gear(shared: Path) -> dict[str, Any]:
-    """The same in each outfit."""
+    """The same in each outfit, and with darker skin."""
     images, pictures = _photos(shared)
     landmarks = landmarks_of(images, FaceFinder(shared / "peers" / "yunet_2023mar.onnx"))
     return _compared(shared, _in_outfits(images, pictures, landmarks))
@@ -60,6 +60,7 @@ def _in_outfits(
 ) -> Iterator[Changed]:
     for name, kinds in OUTFITS.items():
         yield Changed(name, images, in_outfit(images, pictures, landmarks, kinds))
+    yield Changed("dark skin", images, with_dark_skin(images, pictures, landmarks))
 
 
 def _photos(shared: Path) -> tuple[list[LabelledImage], list[Image]]:

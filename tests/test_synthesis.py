@@ -14,6 +14,7 @@ from maskwatch.synthesis import (
     WEARS,
     Cloth,
     canonical_landmarks,
+    darken_skin,
     draw_gear,
     draw_mask,
     draw_occluder,
@@ -116,6 +117,29 @@ def test_headwear_sits_above_the_eyes_and_eyewear_on_them(astronaut, landmarks, 
         assert (places[:, 0] < top).any() == (above or kind == "shield"), kind
 
 
+def test_skin_gets_darker_and_a_mask_on_it_does_not(astronaut, landmarks):
+    masked = draw_mask(astronaut, landmarks, kind="surgical", rng=np.random.default_rng(0))
+    cheek = tuple(((landmarks[0] + landmarks[3]) / 2).astype(int)[::-1])
+    mouth = tuple(landmarks[3:].mean(axis=0).astype(int)[::-1])
+    forehead = tuple((landmarks[:2].mean(axis=0) - [0, 18]).astype(int)[::-1])
+    light = astronaut.astype(float).mean(axis=2)
+    half, whole = (darken_skin(astronaut, landmarks, depth=depth).mean(axis=2) for depth in (0.5, 1.0))
+    for place in (cheek, forehead):
+        assert 0.9 * light[place] > half[place] > 1.2 * whole[place]
+    np.testing.assert_array_equal(darken_skin(astronaut, landmarks, depth=0), astronaut)
+    dark = darken_skin(masked, landmarks)
+    assert dark[forehead].mean() < 0.6 * masked[forehead].mean()
+    assert np.abs(dark[mouth].astype(int) - masked[mouth]).max() < 12
+    corner = np.s_[-60:, :60]
+    np.testing.assert_array_equal(dark[corner], masked[corner])
+
+
+def test_what_is_too_cold_for_skin_or_outside_the_picture_keeps_its_colour(astronaut, landmarks):
+    blue = np.ascontiguousarray(astronaut[..., ::-1])
+    np.testing.assert_array_equal(darken_skin(blue, landmarks), blue)
+    np.testing.assert_array_equal(darken_skin(astronaut, landmarks + 5000), astronaut)
+
+
 def test_the_input_is_left_alone_and_a_seed_repeats(astronaut, landmarks):
     before = astronaut.copy()
     one = draw_mask(astronaut, landmarks, kind="printed", rng=np.random.default_rng(5))
@@ -152,5 +176,7 @@ def test_bad_arguments_are_named(astronaut, landmarks):
         draw_mask(astronaut, np.zeros((5, 2), np.float32))
     with pytest.raises(OptionError, match="kind 'dog'"):
         draw_occluder(astronaut, landmarks, kind="dog")
+    with pytest.raises(OptionError, match="depth is 2; it lies between 0"):
+        darken_skin(astronaut, landmarks, depth=2)
     with pytest.raises(OptionError, match="kind 'crown' is unknown; choose one of glasses"):
         draw_gear(astronaut, landmarks, kinds=["cap", "crown"])

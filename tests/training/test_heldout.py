@@ -15,8 +15,8 @@ from maskwatch import boxes
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector
-from maskwatch.training.dressing import dressed, landmarks_of
-from maskwatch.training.heldout import as_they_are, in_outfits, mirrored, mirrored_at_sizes
+from maskwatch.training.dressing import dressed, landmarks_of, with_dark_skin
+from maskwatch.training.heldout import as_they_are, in_outfits, mirrored, mirrored_at_sizes, of_dark_skin
 from maskwatch.training.prepare import FoundFaces
 from maskwatch.training.shifts import SHIFTS
 
@@ -108,6 +108,16 @@ def test_figures_in_outfits(coco_folder, landmarks, face_box):
     known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
     figures = in_outfits(detector, images, known)
     assert 0.5 < figures.face_ap <= 1
+
+
+def test_figures_with_dark_skin(coco_folder, landmarks, face_box):
+    images = [image for image in read_coco(coco_folder) if len(image.faces)][:3]
+    detector = Detector("nano", DetectOptions(score_threshold=0.001))
+    known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
+    pictures = [read_picture(image.path).image for image in images]
+    changed = with_dark_skin(images, pictures, known)
+    assert all(dark.mean() < light.mean() for dark, light in zip(changed, pictures, strict=True))
+    assert 0.5 < of_dark_skin(detector, images, known).face_ap <= 1
 
 
 def test_the_command(coco_folder, tmp_path):

@@ -135,6 +135,27 @@ def test_gear_keeps_faces_and_labels(training_images):
         assert (worn.image != bare.image).any() == (sizes >= 10).any()
 
 
+def test_darker_skin_keeps_faces_and_labels(training_images):
+    still = {"zoomed_share": 0, "tilt_share": 0}
+    plain, dark = maker(training_images, **still), maker(training_images, dark_skin_share=1.0, **still)
+    darker = 0
+    for seed in range(8):
+        bare, other = (one.make(192, np.random.default_rng(seed)) for one in (plain, dark))
+        np.testing.assert_array_equal(other.xyxy, bare.xyxy)
+        np.testing.assert_array_equal(other.label, bare.label)
+        assert (other.image.astype(int) - bare.image).max() <= 1
+        darker += (bare.image.astype(int) - other.image).max() > 40
+    assert darker >= 6
+
+
+def test_guards_come_as_often_as_asked():
+    drawn = [random_gear(np.random.default_rng(seed), alone=True, guard_share=0.6) for seed in range(200)]
+    assert 110 < sum(kinds == ["guard"] for kinds in drawn) < 150
+    assert {kind for kinds in drawn for kind in kinds} == set(GEAR_KINDS)
+    beside = [random_gear(np.random.default_rng(seed), alone=False, guard_share=1.0) for seed in range(20)]
+    assert ["guard"] not in beside
+
+
 def test_headwear_is_for_those_who_stand_apart():
     drawn = [set(random_gear(np.random.default_rng(seed), alone=seed % 2 == 0)) for seed in range(60)]
     assert not set().union(*drawn[1::2]) & set(HEADWEAR_KINDS)

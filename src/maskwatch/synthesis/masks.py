@@ -7,11 +7,19 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch.frames import Image, check_image
+from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITH_MASK
 from maskwatch.synthesis.cloth import Cloth, photographed_texture
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray, both_sides, check_choice, smooth
-from maskwatch.synthesis.paint import Texture, draw_line, fabric_colour, paint, plain_texture, print_texture
+from maskwatch.synthesis.paint import (
+    Texture,
+    draw_line,
+    drawn_on,
+    fabric_colour,
+    paint,
+    plain_texture,
+    print_texture,
+)
 
 MaskKind = Literal["surgical", "ffp2", "cloth", "black", "printed", "bandana", "respirator"]
 Wear = Literal["over_nose", "under_nose", "on_chin"]
@@ -82,25 +90,23 @@ def draw_mask(
     """
     check_choice("kind", kind, MASK_KINDS)
     check_choice("wear", wear, WEARS)
-    check_image(image, "draw_mask(image)")
-    rng = rng or np.random.default_rng(0)
-    face = FaceFrame.from_landmarks(landmarks)
-    shape = np.array(_OUTLINES[_OUTLINE_OF_KIND.get(kind, kind)])
-    half = shape * rng.uniform(0.93, 1.07, size=(1, 2)) + rng.normal(0, 0.015, size=shape.shape)
-    offset, squeeze = _WEAR_SHIFT[wear]
-    half[:, 1] = offset + lower + squeeze * half[:, 1]
-    half[[0, -1], 0] = 0
-    outline = both_sides(half)
-    canvas = image.copy()
-    if kind != "bandana":
-        _draw_ear_loops(canvas, face, half, rng)
-    texture = _mask_texture(kind, half, rng) if cloth is None else photographed_texture(cloth, half)
-    paint(canvas, face, smooth(outline), texture, rng)
-    if kind == "respirator":
-        _draw_filters(canvas, face, half, rng)
-    elif kind == "ffp2" and cloth is None and rng.random() < _VALVED_SHARE:
-        _draw_valve(canvas, face, half, rng)
-    return canvas
+
+    def put_on(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
+        shape = np.array(_OUTLINES[_OUTLINE_OF_KIND.get(kind, kind)])
+        half = shape * rng.uniform(0.93, 1.07, size=(1, 2)) + rng.normal(0, 0.015, size=shape.shape)
+        offset, squeeze = _WEAR_SHIFT[wear]
+        half[:, 1] = offset + lower + squeeze * half[:, 1]
+        half[[0, -1], 0] = 0
+        if kind != "bandana":
+            _draw_ear_loops(canvas, face, half, rng)
+        texture = _mask_texture(kind, half, rng) if cloth is None else photographed_texture(cloth, half)
+        paint(canvas, face, smooth(both_sides(half)), texture, rng)
+        if kind == "respirator":
+            _draw_filters(canvas, face, half, rng)
+        elif kind == "ffp2" and cloth is None and rng.random() < _VALVED_SHARE:
+            _draw_valve(canvas, face, half, rng)
+
+    return drawn_on(image, landmarks, put_on, rng, "draw_mask(image)")
 
 
 def _draw_ear_loops(

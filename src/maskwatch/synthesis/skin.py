@@ -53,11 +53,14 @@ def _darken(canvas: Image, face: FaceFrame, depth: float) -> None:
     lab = cv2.cvtColor(window, cv2.COLOR_RGB2LAB).astype(np.float32)
     if not bare.any():
         return
+    lab[..., 1:] -= 128
     skin = np.median(lab[bare], axis=0)
-    if min(skin[1], skin[2]) < 128:
+    if min(skin[1:]) < 1:
         return
+    warmth = lab[..., 1:] @ skin[1:] / (skin[1:] @ skin[1:])
     far = (((lab - skin) / _LIKE_SKIN_LAB) ** 2).sum(axis=-1)
-    alike = cv2.GaussianBlur(np.exp(-0.5 * np.maximum(far - 1, 0)), (0, 0), 0.3 + 0.04 * face.unit_px)
+    alike = np.exp(-0.5 * np.maximum(far - 1, 0)) * np.clip((warmth - 0.35) / 0.3, 0, 1)
+    alike = cv2.GaussianBlur(alike, (0, 0), 0.3 + 0.04 * face.unit_px)
     upright = np.where(v < 0.3, (v - 0.3) / 1.75, (v - 0.3) / 1.9)
     head = 1 / (1 + np.exp(np.clip(8 * ((u / 1.5) ** 2 + upright**2 - 1), -30, 30)))
     light = _LINEAR[window]

@@ -76,6 +76,18 @@ def in_outfit(
     ]
 
 
+def with_dark_skin(
+    images: Sequence[LabelledImage], pictures: Sequence[Image], landmarks: Sequence[FloatArray]
+) -> list[Image]:
+    """The `pictures` of `images` with the darkest skin on every face that has landmarks (n, 5, 2) px."""
+    changed = []
+    for image, pixels, points in zip(images, pictures, landmarks, strict=True):
+        for face in np.flatnonzero(known(points) & (image.faces.size >= LEAST_PX)):
+            pixels = synthesis.darken_skin(pixels, points[face])  # noqa: PLW2901 - one face after another
+        changed.append(pixels)
+    return changed
+
+
 def dressed(
     pixels: Image,
     xyxy: FloatArray,
@@ -90,5 +102,6 @@ def dressed(
     for face in np.flatnonzero(known(landmarks) & (boxes.size(xyxy) >= LEAST_PX)):
         alone = is_alone(face, xyxy)
         fitting = [kind for kind in kinds if alone or kind in _CLOSE]
-        pixels = synthesis.draw_gear(pixels, landmarks[face], kinds=fitting, rng=rng)
+        if fitting:
+            pixels = synthesis.draw_gear(pixels, landmarks[face], kinds=fitting, rng=rng)
     return pixels

@@ -6,10 +6,10 @@ r"""Compare models on the photos kept out of training, by which a choice is made
 Few photos are kept out, and one threshold on few photos jumps. So next to the photos as they are, they are
 shown mirrored at 0.8, 1 and 1.25 times their size, and the figures are means over these and over IoU 0.4, 0.5
 and 0.6; then as other lamps and cameras would show them, means over `SHIFTS` and the same; and, with
-`--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`. Photos of sets whose boxes
-hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right there. Three short
-trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the second
-(docs/experiments.md): smaller differences say nothing.
+`--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`, and with darkened skin.
+Photos of sets whose boxes hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right
+there. Three short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the
+second (docs/experiments.md): smaller differences say nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of
+from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of, with_dark_skin
 from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.run import holdout_of, measure, unfiltered
 from maskwatch.training.shifts import SHIFTS
@@ -102,6 +102,15 @@ def in_outfits(
     return _means(reports)
 
 
+def of_dark_skin(
+    detector: Detector, images: Sequence[LabelledImage], landmarks: Sequence[FloatArray]
+) -> Figures:
+    """Means over `IOUS` with the skin of the faces with `landmarks` darkened."""
+    pictures = [read_picture(image.path).image for image in images]
+    found = [detector.detect(pixels) for pixels in with_dark_skin(images, pictures, landmarks)]
+    return _means([evaluate(images, found, iou=iou) for iou in IOUS])
+
+
 def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[LabelledImage, Image]:
     """The picture (h, w, 3) turned left to right and scaled by `factor`, with its faces."""
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
@@ -156,6 +165,8 @@ def main() -> None:
             if landmarks is not None:
                 worn = in_outfits(detector, images, landmarks)
                 print(f"{model}: in {len(OUTFITS)} outfits: {worn}", flush=True)
+                darker = of_dark_skin(detector, images, landmarks)
+                print(f"{model}: with dark skin: {darker}", flush=True)
             if loose:
                 of_loose = mirrored_at_sizes(detector, loose, LOOSE_IOUS)
                 print(f"{model}: {len(loose)} of loose sets, mirrored, three sizes: {of_loose}", flush=True)
