@@ -8,8 +8,16 @@ import pytest
 
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
+from maskwatch.evaluate import outcomes
 from maskwatch.training import calibration
-from maskwatch.training.calibration import Calibration, calibrate, logit, sigmoid
+from maskwatch.training.calibration import (
+    MISS_COST,
+    WORTH_REPORTING,
+    Calibration,
+    calibrate,
+    logit,
+    sigmoid,
+)
 
 
 def pictures(count, *, scale, shift, wrong_label=0.0, seed=0):
@@ -86,13 +94,20 @@ def test_scores_keep_their_order_and_their_range():
     assert given.max() < 1
 
 
-def test_the_score_threshold_is_the_lowest_of_nearly_the_best():
-    score = np.array([0.92, 0.82, 0.72, 0.62, 0.52, 0.42])
-    right = np.array([True] * 6)
-    assert calibration._good_f1(score, right, truths=6) == pytest.approx(0.05)
-    flat = np.repeat([0.97, 0.5, 0.3], [200, 2, 50])  # the two at 0.5 gain and cost next to nothing
-    right = np.repeat([True, False, False], [200, 2, 50])
-    assert calibration._good_f1(flat, right, truths=200) == pytest.approx(0.35)
+def test_reporting_from_the_score_threshold_on_costs_least():
+    truths, found = pictures(4000, scale=1.7, shift=-0.6)
+    fitted = calibrate(truths, found)
+    assert fitted.score_threshold == WORTH_REPORTING == pytest.approx(0.4)
+    seen = outcomes(truths, found)
+    score = fitted.apply(seen.label_scores.max(axis=1))
+    right = seen.label == seen.true_label
+
+    def cost(threshold):
+        reported = score >= threshold
+        return (reported & ~right).sum() + MISS_COST * (~reported & right).sum()
+
+    assert cost(0.4) < min(cost(0.2), cost(0.65))
+    assert cost(0.4) <= 1.02 * min(cost(threshold / 20) for threshold in range(1, 20))
 
 
 def test_a_target_that_cannot_be_met_is_not_claimed():

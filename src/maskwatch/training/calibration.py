@@ -3,7 +3,8 @@
 A score is to be the share of such detections that are right (Guo et al. 2017). Platt's map
 (Platt 1999), score → σ(scale · logit(score) + shift), is fitted to the held-out detections; as it
 rises, it changes no ranking. Small faces that a second stage has judged have a map of both scores
-instead, fitted in the same way. The thresholds of the model card are taken from the same pictures.
+instead, fitted in the same way, and so is the threshold for `uncertain`. As such a score is a chance, what
+is reported follows from what a missed face costs, and is the same for each model.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from maskwatch.evaluate import outcomes
 FloatArray = npt.NDArray[np.float64]
 LEAST_SCORE = 1e-4
 """Scores are kept this far from 0 and 1 before their logits are taken."""
+MISS_COST = 1.5
+"""What a missed face costs, in false alarms: one too many can be looked at, of a missed one nobody is told."""
+WORTH_REPORTING = 1 / (1 + MISS_COST)
+"""The calibrated score, a chance, from which a face costs more left out than reported (Elkan 2001)."""
 LEAST_CERTAINTY = 0.6
 """A label with less than this share of the label scores is never sure, however few were wrong."""
 _NEWTON_ROUNDS = 50
 _SECOND_ROUNDS = 4
 _LEAST_WEIGHT = 0.05
-_F1_SPARE = 0.005
 _PRIOR_WEIGHT = 4.0
 """How many made-up detections hold the map to the identity where there are few real ones."""
 
@@ -66,7 +70,7 @@ class Calibration:
     scale: float = 1.0
     shift: float = 0.0
     second: SecondOpinion = SecondOpinion()
-    score_threshold: float = 0.4
+    score_threshold: float = WORTH_REPORTING
     certainty_threshold: float = 0.6
     target_error: float = 0.0
     detections: int = 0
@@ -98,10 +102,9 @@ def calibrate(
 
     `chances` (n, 3) are the second stage's for the n faces of each picture, NaN where it has not looked.
 
-    The score threshold is the lowest of those with nearly the best F1, as a face that is missed costs
-    more than one too many; the certainty threshold the lowest at which at most `target_error` of the labels
-    that are not `uncertain` are wrong. Without both right and wrong detections there is nothing to learn
-    from, and the default is given.
+    The certainty threshold is the lowest at which at most `target_error` of the labels that are not
+    `uncertain` are wrong. Without both right and wrong detections there is nothing to learn from, and the
+    default is given.
     """
     seen = outcomes(truths, found)
     first_right = seen.label == seen.true_label
@@ -118,13 +121,11 @@ def calibrate(
     calibrated = fitted.apply(seen.label_scores)
     calibrated[twice] = opinion.apply(seen.label_scores[twice], second[twice])
     score, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == seen.true_label
-    threshold = _good_f1(score, right, seen.truths)
-    on_faces = (score >= threshold) & (seen.true_label >= 0)
+    on_faces = (score >= WORTH_REPORTING) & (seen.true_label >= 0)
     share = score[on_faces] / calibrated[on_faces].sum(axis=1)
     certainty, error = _certainty(share, right[on_faces], target_error)
     return replace(
         fitted,
-        score_threshold=threshold,
         certainty_threshold=certainty,
         target_error=max(target_error, round(error, 3)),
         detections=len(score),
@@ -172,14 +173,6 @@ def _likeliest(design: FloatArray, right: npt.NDArray[np.bool_], start: Sequence
         if np.abs(step).max() < 1e-9:
             break
     return [float(weight) for weight in weights]
-
-
-def _good_f1(score: FloatArray, right: npt.NDArray[np.bool_], truths: int) -> float:
-    """The lowest score, in steps of 0.05, from which detections have an F1 within `_F1_SPARE` of the best."""
-    choices = np.arange(1, 20) / 20
-    kept = [score >= choice for choice in choices]
-    f1 = np.array([2 * (right & keep).sum() / max(keep.sum() + truths, 1) for keep in kept])
-    return float(choices[int(np.argmax(f1 >= f1.max() - _F1_SPARE))])
 
 
 def _certainty(share: FloatArray, right: npt.NDArray[np.bool_], target_error: float) -> tuple[float, float]:
