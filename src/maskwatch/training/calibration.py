@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_SCORE = 1e-4
 """Scores are kept this far from 0 and 1 before their logits are taken."""
 MISS_COST = 1.5
-"""What a missed face costs, in false alarms: one too many can be looked at, of a missed one nobody is told."""
+"""What a missed face costs, in false alarms: one too many can be looked at, one missed cannot."""
 WORTH_REPORTING = 1 / (1 + MISS_COST)
 """The calibrated score, a chance, from which a face costs more left out than reported (Elkan 2001)."""
 LEAST_CERTAINTY = 0.6
