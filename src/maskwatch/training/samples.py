@@ -34,6 +34,7 @@ _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 _SMALLEST_ZOOMED_PX = 90.0
 _LARGEST_ZOOM = 6.0
 _SKIN_DEPTHS = 0.4, 1.0
+"""From clearly darker to the darkest."""
 
 
 @dataclass
