@@ -11,7 +11,10 @@ from maskwatch.cli import options
 from maskwatch.cli.terminal import progress_bar, write_json
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rich.console import Console
+    from typing_extensions import Self
 
     from maskwatch.batch.job import Progress
 
@@ -76,20 +79,17 @@ def batch(
         part_size=part_size,
     )
     console = Console(stderr=True)
-    bar = _Bar(console, quiet=quiet)
     try:
-        report = run_batch(inputs, output, batch_options, Workers(count, local, address), report=bar.show)
+        with _Bar(console, quiet=quiet) as bar:
+            report = run_batch(inputs, output, batch_options, Workers(count, local, address), report=bar.show)
+        write_json(json_file, {"output": redact(output), "summary": report.summary.to_dict()})
+        if not quiet:
+            console.print(str(report.summary), highlight=False, soft_wrap=True)
+            console.print(bar.words(report), highlight=False, soft_wrap=True)
+            console.print(f"Written to {redact(output)}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
-        bar.close()
         console.print("maskwatch: interrupted; the same command goes on where it stopped", highlight=False)
         raise typer.Exit(130) from None
-    finally:
-        bar.close()
-    write_json(json_file, {"output": redact(output), "summary": report.summary.to_dict()})
-    if not quiet:
-        console.print(str(report.summary), highlight=False, soft_wrap=True)
-        console.print(bar.words(report), highlight=False, soft_wrap=True)
-        console.print(f"Written to {redact(output)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _count(workers: str) -> int | None:
@@ -104,7 +104,10 @@ def _count(workers: str) -> int | None:
 
 
 class _Bar:
-    """Progress, pictures a second and time left: a bar on a terminal, a line now and then elsewhere."""
+    """Progress, pictures a second and time left: a bar on a terminal, a line now and then elsewhere.
+
+    A context manager.
+    """
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         from rich.progress import TextColumn
@@ -139,9 +142,13 @@ class _Bar:
         ends = f", {left / rate:.0f} s left" if left and rate else ""
         return f"{progress.done} of {progress.pictures} pictures, {rate:.1f} images/s{ends}"
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._bar.stop()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()  # leaves the terminal as it was
 
     def _rate(self, progress: Progress) -> float:
         elapsed_s = time.monotonic() - (self._began or time.monotonic())
