@@ -44,7 +44,7 @@ def run_gear(shared: Path) -> dict[str, Any]:
     """The same in each outfit, and with darker skin."""
     images, pictures = _photos(shared)
     landmarks = landmarks_of(images, FaceFinder(shared / "peers" / "yunet_2023mar.onnx"))
-    return _compared(shared, _in_outfits(images, pictures, landmarks))
+    return _compared(shared, _with_changed_faces(images, pictures, landmarks))
 
 
 def _shifted(images: Sequence[LabelledImage], pictures: Sequence[Image]) -> Iterator[Changed]:
@@ -53,7 +53,7 @@ def _shifted(images: Sequence[LabelledImage], pictures: Sequence[Image]) -> Iter
         yield Changed(name, truths, changed)
 
 
-def _in_outfits(
+def _with_changed_faces(
     images: Sequence[LabelledImage],
     pictures: Sequence[Image],
     landmarks: Sequence[FloatArray],

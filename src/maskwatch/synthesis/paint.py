@@ -33,6 +33,17 @@ def drawn_on(
     return canvas
 
 
+def window_around(
+    canvas: Image, points: npt.NDArray[np.floating], margin: int = 0
+) -> tuple[Image, int, int] | None:
+    """The part of `canvas` that holds `points` (n, 2) px, its left and its top; None where it is outside."""
+    left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)
+    right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + margin, canvas.shape[1::-1])
+    if right <= left or bottom <= top:
+        return None
+    return canvas[top:bottom, left:right], int(left), int(top)
+
+
 def paint(
     canvas: Image,
     face: FaceFrame,
@@ -48,20 +59,16 @@ def paint(
     Below an `opacity` of 1 the picture shows through, and the outline's shadow is as faint.
     """
     points = face.to_pixels(outline_uv)
-    margin = 2 + int(0.05 * face.unit_px)
-    left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - margin, 0)
-    right, bottom = np.minimum(
-        np.ceil(points.max(axis=0)).astype(int) + margin, [canvas.shape[1], canvas.shape[0]]
-    )
-    if right <= left or bottom <= top:
+    around = window_around(canvas, points, margin=2 + int(0.05 * face.unit_px))
+    if around is None:
         return
-    window = canvas[top:bottom, left:right]
+    window, left, top = around
     stencil = np.zeros(window.shape[:2], dtype=np.uint8)
     shift = 4
     fixed = np.round((points - [left, top]) * 2**shift).astype(np.int32)
     cv2.fillPoly(stencil, [fixed], 255, cv2.LINE_AA, shift)
     alpha = cv2.GaussianBlur(stencil, (0, 0), 0.3 + 0.008 * face.unit_px)
-    u, v = face.grid(int(left), int(top), int(right - left), int(bottom - top))
+    u, v = face.grid(left, top, window.shape[1], window.shape[0])
     colour = texture(u, v)
     colour *= (1 - 0.28 * np.clip(np.abs(u) / 1.05, 0, 1.2) ** 2.5)[..., None]
     if keep_light > 0:

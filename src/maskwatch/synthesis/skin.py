@@ -11,7 +11,7 @@ import numpy.typing as npt
 from maskwatch.errors import OptionError
 from maskwatch.frames import Image
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray
-from maskwatch.synthesis.paint import drawn_on
+from maskwatch.synthesis.paint import drawn_on, window_around
 
 _ABSORBED: Final = np.array([0.72, 0.83, 0.88], np.float32)
 """Share of red, green and blue light, linear, that the darkest skin takes of what light skin gives back."""
@@ -41,13 +41,11 @@ def darken_skin(image: Image, landmarks: FloatArray, *, depth: float = 1.0) -> I
 
 
 def _darken(canvas: Image, face: FaceFrame, depth: float) -> None:
-    corners = face.to_pixels(_HEAD)
-    left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int), canvas.shape[1::-1])
-    if right <= left or bottom <= top:
+    around = window_around(canvas, face.to_pixels(_HEAD))
+    if around is None:
         return
-    window = canvas[top:bottom, left:right]
-    u, v = face.grid(int(left), int(top), int(right - left), int(bottom - top))
+    window, left, top = around
+    u, v = face.grid(left, top, window.shape[1], window.shape[0])
     forehead = (np.abs(u) < 0.4) & (v > -0.55) & (v < -0.12)
     bridge = (np.abs(u) < 0.12) & (v > 0) & (v < 0.25)
     bare = forehead | bridge  # whatever is worn

@@ -44,6 +44,11 @@ def random_gear(
     return choices[rng.integers(len(choices))]
 
 
+def fit_to_draw_on(xyxy: FloatArray, landmarks: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which of the faces (n, 4) px are large enough, and have landmarks (n, 5, 2), to be drawn on."""
+    return known(landmarks) & (boxes.size(xyxy) >= LEAST_PX)
+
+
 def is_alone(face: int | np.integer, xyxy: FloatArray) -> bool:
     """Whether nothing that is worn on this head can cover another of the faces (n, 4)."""
     reach = synthesis.HEAD_REACH * (xyxy[face, 2:] - xyxy[face, :2]).max()
@@ -82,7 +87,7 @@ def with_dark_skin(
     """The `pictures` of `images` with the darkest skin on every face that has landmarks (n, 5, 2) px."""
     changed = []
     for image, pixels, points in zip(images, pictures, landmarks, strict=True):
-        for face in np.flatnonzero(known(points) & (image.faces.size >= LEAST_PX)):
+        for face in np.flatnonzero(fit_to_draw_on(image.faces.xyxy, points)):
             pixels = synthesis.darken_skin(pixels, points[face])  # noqa: PLW2901 - one face after another
         changed.append(pixels)
     return changed
@@ -99,7 +104,7 @@ def dressed(
 
     Where others are near, only what stays within the face is drawn.
     """
-    for face in np.flatnonzero(known(landmarks) & (boxes.size(xyxy) >= LEAST_PX)):
+    for face in np.flatnonzero(fit_to_draw_on(xyxy, landmarks)):
         alone = is_alone(face, xyxy)
         fitting = [kind for kind in kinds if alone or kind in _CLOSE]
         if fitting:

@@ -70,12 +70,9 @@ def mirrored_at_sizes(
     """Means over `FACTORS` and `ious` of the same on the mirrored pictures."""
     reports = []
     for factor in FACTORS:
-        truths, found = [], []
-        for image in images:
-            truth, pixels = mirrored(image, read_picture(image.path).image, factor)
-            truths.append(truth)
-            found.append(detector.detect(pixels))
-        reports += [evaluate(truths, found, iou=iou) for iou in ious]
+        turned = (mirrored(image, read_picture(image.path).image, factor) for image in images)
+        truths, changed = zip(*turned, strict=True)
+        reports += _reports(detector, truths, changed, ious)
     return _means(reports)
 
 
@@ -85,8 +82,7 @@ def shifted(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
     reports = []
     for shift in SHIFTS.values():
         truths, changed = zip(*map(shift, images, pictures), strict=True)
-        found = [detector.detect(pixels) for pixels in changed]
-        reports += [evaluate(truths, found, iou=iou) for iou in IOUS]
+        reports += _reports(detector, truths, changed)
     return _means(reports)
 
 
@@ -97,8 +93,7 @@ def in_outfits(
     pictures = [read_picture(image.path).image for image in images]
     reports = []
     for kinds in OUTFITS.values():
-        found = [detector.detect(pixels) for pixels in in_outfit(images, pictures, landmarks, kinds)]
-        reports += [evaluate(images, found, iou=iou) for iou in IOUS]
+        reports += _reports(detector, images, in_outfit(images, pictures, landmarks, kinds))
     return _means(reports)
 
 
@@ -107,8 +102,7 @@ def of_dark_skin(
 ) -> Figures:
     """Means over `IOUS` with the skin of the faces with `landmarks` darkened."""
     pictures = [read_picture(image.path).image for image in images]
-    found = [detector.detect(pixels) for pixels in with_dark_skin(images, pictures, landmarks)]
-    return _means([evaluate(images, found, iou=iou) for iou in IOUS])
+    return _means(_reports(detector, images, with_dark_skin(images, pictures, landmarks)))
 
 
 def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[LabelledImage, Image]:
@@ -120,6 +114,17 @@ def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[Labell
     xyxy = image.faces.xyxy * np.float32(width / pixels.shape[1])
     xyxy[:, [0, 2]] = width - xyxy[:, [2, 0]]
     return replace(image, faces=replace(image.faces, xyxy=xyxy), size_wh=(width, height)), scaled
+
+
+def _reports(
+    detector: Detector,
+    truths: Sequence[LabelledImage],
+    pictures: Sequence[Image],
+    ious: Sequence[float] = IOUS,
+) -> list[Report]:
+    """One of each IoU, on `pictures` whose faces `truths` hold."""
+    found = [detector.detect(pixels) for pixels in pictures]
+    return [evaluate(truths, found, iou=iou) for iou in ious]
 
 
 def _means(reports: Sequence[Report]) -> Figures:

@@ -25,9 +25,9 @@ from maskwatch.frames import Image
 from maskwatch.labels import MASK_WORN_INCORRECTLY, WITHOUT_MASK
 from maskwatch.training.augment import odd_colours, photometric
 from maskwatch.training.config import LARGEST_NATIVE_PX, TrainConfig
-from maskwatch.training.dressing import LEAST_PX, is_alone, random_gear
+from maskwatch.training.dressing import fit_to_draw_on, is_alone, random_gear
 from maskwatch.training.pictures import Cloths, PictureCache, level_for, warped
-from maskwatch.training.prepare import TrainingImage, known
+from maskwatch.training.prepare import TrainingImage
 
 FloatArray = npt.NDArray[np.float32]
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
@@ -144,9 +144,7 @@ class SampleMaker:
         crowd = rng.random() < config.masked_crowd_share
         mask_share = 0.75 if crowd else config.drawn_mask_share
         size = boxes.size(sample.xyxy)
-        bare = known(sample.landmarks) & (sample.label == WITHOUT_MASK)
-        fit = bare & ~sample.ignore & (size >= LEAST_PX)
-        for face in np.flatnonzero(fit):
+        for face in np.flatnonzero(_drawable(sample) & (sample.label == WITHOUT_MASK)):
             points = sample.landmarks[face]
             if rng.random() < mask_share:
                 wrong = rng.random() < config.worn_wrong_share
@@ -172,21 +170,23 @@ class SampleMaker:
         """Give some faces, masked ones included, a darker skin; labels stay."""
         if not self._config.dark_skin_share:
             return
-        size = boxes.size(sample.xyxy)
-        for face in np.flatnonzero(known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)):
+        for face in np.flatnonzero(_drawable(sample)):
             if rng.random() < self._config.dark_skin_share:
                 depth = rng.uniform(*_SKIN_DEPTHS)
                 sample.image = synthesis.darken_skin(sample.image, sample.landmarks[face], depth=depth)
 
     def _dress(self, sample: Sample, rng: np.random.Generator) -> None:
         """Draw what is worn on a head beside a mask, on masked and unmasked faces; labels stay."""
-        size = boxes.size(sample.xyxy)
-        fit = known(sample.landmarks) & ~sample.ignore & (size >= LEAST_PX)
-        for face in np.flatnonzero(fit):
+        for face in np.flatnonzero(_drawable(sample)):
             if rng.random() < self._config.gear_share:
                 alone = is_alone(face, sample.xyxy)
                 kinds = random_gear(rng, alone=alone, guard_share=self._config.guard_share)
                 sample.image = synthesis.draw_gear(sample.image, sample.landmarks[face], kinds=kinds, rng=rng)
+
+
+def _drawable(sample: Sample) -> npt.NDArray[np.bool_]:
+    """Which faces of a sample count, and can be drawn on."""
+    return fit_to_draw_on(sample.xyxy, sample.landmarks) & ~sample.ignore
 
 
 def _draw_weight(image: TrainingImage, config: TrainConfig) -> float:
