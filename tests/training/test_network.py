@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from maskwatch import TrainingError
-from maskwatch.training.config import NetworkConfig
+from maskwatch import OptionError, TrainingError
+from maskwatch.training.blocks import InvertedResidual
+from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.network import MaskNet, decode, priors, roomier
 from maskwatch.training.warm_start import load_mobilenet, load_yunet
 
@@ -101,7 +102,7 @@ def test_foreign_checkpoints_are_refused(tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
 def test_mobilenet_starts_from_keras_weights(shared, astronaut):
-    """Block by block as Keras', once strided convolutions are padded at the right and the bottom as there."""
+    """Block by block as Keras', which pads strided convolutions at the right and bottom: seen in a mirror."""
     keras = pytest.importorskip("keras")
     weights = shared / "weights" / "mobilenet_v2_1.0_224_imagenet_notop.weights.h5"
     network = MaskNet(NetworkConfig(backbone="mobilenet_v2", channels=32)).eval()
@@ -113,16 +114,15 @@ def test_mobilenet_starts_from_keras_weights(shared, astronaut):
     features = keras.Model(original.input, last)(picture.numpy() / 127.5 - 1, training=False)
     expected = keras.ops.convert_to_numpy(features)
 
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.stride == (2, 2):
-            module.padding = (0, 0)
-            if module is not network.backbone.conv:
-                module.register_forward_pre_hook(lambda _, x: functional.pad(x[0], (0, 1, 0, 1)))
     with torch.no_grad():
-        x = functional.pad(picture.flip(-1).permute(0, 3, 1, 2) / 127.5 - 1, (0, 1, 0, 1))
+        for weight in network.parameters():
+            if weight.ndim == 4:
+                weight.copy_(weight.flip(2, 3))
+        x = functional.pad(picture.flip(-1).permute(0, 3, 1, 2).flip(2, 3) / 127.5 - 1, (1, 0, 1, 0))
         x = functional.relu6(network.backbone.norm(network.backbone.conv(x)))
         for stage in network.backbone.stages:
             x = stage(x)
+        x = x.flip(2, 3)
     np.testing.assert_allclose(x.permute(0, 2, 3, 1), expected, atol=2e-3)
 
 
@@ -133,3 +133,49 @@ def test_mobilenet_weights_fit_mobilenet_alone(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="no weights of Keras' MobileNetV2"):
         load_mobilenet(MaskNet(NetworkConfig(backbone="mobilenet_v2")), path)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9)])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_strided_blocks_have_pytorchs_gradients(size, frozen):
+    """With a gradient of our own for the depthwise convolution, and norms folded into it where frozen."""
+    torch.manual_seed(0)
+    block = InvertedResidual(4, 6, stride=2, widen=3).double()
+    for norm in (block.expand_norm, block.depthwise_norm, block.project_norm):
+        torch.nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        norm.train(not frozen)
+    x = torch.randn(2, 4, *size, dtype=torch.double, requires_grad=True)
+    wide = functional.relu6(block.expand_norm(block.expand(x)))
+    wide = functional.relu6(block.depthwise_norm(block.depthwise(wide)))
+    expected = block.project_norm(block.project(wide))
+    cotangent = torch.randn_like(expected)
+    learnt = [x, *block.parameters()]
+    answer = block(x)
+    torch.testing.assert_close(answer, expected)
+    gradients = (torch.autograd.grad(each, learnt, cotangent) for each in (answer, expected))
+    for own, pytorchs in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, pytorchs)
+
+
+def test_frozen_blocks_and_statistics_stay():
+    backbone = MaskNet(NetworkConfig(backbone="mobilenet_v2", channels=32)).backbone
+    backbone.freeze(2)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD(backbone.parameters(), 0.1)
+    sum(level.mean() for level in backbone.train()(torch.rand(2, 3, 64, 64) * 255)).backward()
+    optimizer.step()
+    moved = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    assert not {name for name in moved if name.startswith(("conv", "norm", "stages.0.0", "stages.0.1"))}
+    learning = {name for name in moved if name.startswith("stages")}
+    assert learning
+    assert learning <= {name for name, _ in backbone.named_parameters()}  # no running mean
+    assert any("adapters" in name and "running_mean" in name for name in moved)
+
+
+def test_only_mobilenet_has_blocks_to_freeze():
+    with pytest.raises(OptionError, match="mobilenet_v2"):
+        TrainConfig(frozen_blocks=2)
+    with pytest.raises(OptionError, match="between -1 and 17"):
+        TrainConfig(network=NetworkConfig(backbone="mobilenet_v2"), frozen_blocks=18)

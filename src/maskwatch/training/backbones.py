@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maskwatch.training.blocks import Adapter, ContextBlock, ConvUnit, InvertedResidual, halved
+from maskwatch.training.blocks import Adapter, ContextBlock, ConvUnit, InvertedResidual, halved, normed
 from maskwatch.training.config import NetworkConfig
 
 
@@ -91,6 +91,7 @@ class MobileNetBackbone(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self._frozen_norms = False
         self.conv = nn.Conv2d(3, 32, 3, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(32, eps=InvertedResidual.NORM_EPSILON)
         blocks = list(mobilenet_blocks(32))
@@ -108,13 +109,33 @@ class MobileNetBackbone(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """BGR (B, 3, h, w) in 0..255 to four feature maps, finest first."""
         x = functional.pad(x / 127.5 - 1, (1, 1, 1, 1), value=-1.0)
-        x = functional.relu6(self.norm(self.conv(x)), inplace=True)
+        x = functional.relu6(normed(self.conv, self.norm, x), inplace=True)
         features = []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
         adapted = [adapter(x) for adapter, x in zip(self.adapters, features[1:], strict=True)]
         return [features[0], *adapted]
+
+    def freeze(self, blocks: int) -> None:
+        """Keep all norms' statistics as they are, and the first layer and `blocks` blocks altogether."""
+        self._frozen_norms = True
+        fixed = (
+            self.conv,
+            self.norm,
+            *[block for stage in self.stages for block in stage.children()][:blocks],
+        )
+        for module in fixed:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MobileNetBackbone:
+        """As any module's; norms that are frozen stay as in use."""
+        super().train(mode)
+        for module in (self.norm, self.stages) if self._frozen_norms else ():
+            for part in module.modules():
+                part.training = part.training and not isinstance(part, nn.BatchNorm2d)
+        return self
 
 
 def backbone_of(config: NetworkConfig) -> YuNetBackbone | MobileNetBackbone:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 
 class ConvUnit(nn.Module):
@@ -62,6 +66,55 @@ def _with_norm(convolution: nn.Conv2d) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True))
 
 
+def normed(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """`norm(convolution(x))`; where the norm's statistics stand still, as one convolution."""
+    if norm.training:
+        out: Tensor = norm(_convolved(convolution, x, convolution.weight))
+        return out
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight = convolution.weight * scale[:, None, None, None]
+    return _convolved(convolution, x, weight, norm.bias - norm.running_mean * scale)
+
+
+def _convolved(convolution: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    stride, groups = convolution.stride, convolution.groups
+    if stride == (1, 1) or groups != x.shape[1] or not x.requires_grad:
+        return functional.conv2d(x, weight, bias, stride, convolution.padding, groups=groups)
+    if torch.is_autocast_enabled(x.device.type):
+        x, weight = (each.to(torch.get_autocast_dtype(x.device.type)) for each in (x, weight))
+    out: Tensor = _StridedDepthwise.apply(x, weight, stride, convolution.padding)  # type: ignore[no-untyped-call]
+    return out if bias is None else out + bias.to(out.dtype)[:, None, None]
+
+
+class _StridedDepthwise(torch.autograd.Function):
+    """A depthwise convolution whose gradients a CPU finds as fast with a stride as without.
+
+    For the input's gradient of ten 160×160×96 maps at stride 2 oneDNN takes 50 ms, at stride 1 2 ms. So it is
+    found as one of stride 1, of the output's gradient with zeros between its cells.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
+        context.save_for_backward(x, weight)
+        context.stride, context.padding = stride, padding
+        return functional.conv2d(x, weight, None, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (gradient,) = gradients
+        x, weight = context.saved_tensors
+        stride, padding, groups = context.stride, context.padding, len(weight)
+        spread = torch.zeros_like(x)
+        spread[..., :: stride[0], :: stride[1]] = gradient
+        of_x = functional.conv2d(spread, weight.flip(2, 3), None, 1, padding, groups=groups)
+        of_weight = conv2d_weight(x, weight.shape, gradient, stride, padding, groups=groups)  # type: ignore[no-untyped-call]
+        return of_x, of_weight, None, None
+
+
 class InvertedResidual(nn.Module):
     """MobileNetV2's block (Sandler et al. 2018): widen, depthwise 3×3, narrow; plus its input if it fits."""
 
@@ -86,9 +139,9 @@ class InvertedResidual(nn.Module):
         """(B, inputs, h, w) to (B, outputs, ⌈h/stride⌉, ⌈w/stride⌉)."""
         inner = x
         if self.expand is not None and self.expand_norm is not None:
-            inner = functional.relu6(self.expand_norm(self.expand(x)), inplace=True)
-        inner = functional.relu6(self.depthwise_norm(self.depthwise(inner)), inplace=True)
-        inner = self.project_norm(self.project(inner))
+            inner = functional.relu6(normed(self.expand, self.expand_norm, x), inplace=True)
+        inner = functional.relu6(normed(self.depthwise, self.depthwise_norm, inner), inplace=True)
+        inner = normed(self.project, self.project_norm, inner)
         return x + inner if self.added else inner
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from maskwatch.errors import TrainingError
+from maskwatch.training.backbones import MobileNetBackbone
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import Losses, detection_loss
@@ -159,6 +160,8 @@ def train(
     network = MaskNet(config.network)
     if start is not None:
         start(network)
+    if isinstance(network.backbone, MobileNetBackbone) and config.frozen_blocks >= 0:
+        network.backbone.freeze(config.frozen_blocks)
     network = _on(device, network)
     average = WeightAverage(network, config.ema_decay)
     optimizer = torch.optim.AdamW(parameter_groups(network, config, network.backbone), config.learning_rate)
