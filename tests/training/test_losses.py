@@ -6,7 +6,7 @@ from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import detection_loss, eiou, objectness_loss, teacher_loss
 from maskwatch.training.network import Outputs, decode, outputs_of, priors
 from maskwatch.training.samples import Batch
-from maskwatch.training.teacher import at_strides
+from maskwatch.training.teacher import agreed, at_strides
 
 STRIDES = (8, 16)
 
@@ -153,6 +153,25 @@ def test_a_teacher_is_imitated_where_it_sees_faces():
     assert student.objectness.grad[0, 5] < 0  # falling loss raises the score
     assert student.labels.grad[0, 5, 0] < 0
     assert student.boxes.grad[0, 5].abs().sum() == pytest.approx(0, abs=1e-6)  # the boxes agree already
+
+
+def test_teachers_agree_by_how_sure_they_are():
+    shape = outputs(1)[0]
+    sure, unsure = (
+        Outputs(
+            torch.full_like(shape.boxes, box),
+            torch.full_like(shape.objectness, objectness),
+            torch.full_like(shape.labels, label),
+        )
+        for box, objectness, label in ((1.0, 4.0, 2.0), (0.0, -4.0, -2.0))
+    )
+    assert agreed([sure]) is sure
+    both = agreed([sure, unsure])
+    chance = torch.tensor(4.0).sigmoid()
+    torch.testing.assert_close(both.objectness, torch.zeros_like(both.objectness), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both.boxes, torch.full_like(both.boxes, chance))
+    label = chance * torch.tensor(2.0).sigmoid() + (1 - chance) * torch.tensor(-2.0).sigmoid()
+    torch.testing.assert_close(both.labels.sigmoid(), torch.full_like(both.labels, label))
 
 
 def test_what_a_teacher_sees_at_a_finer_stride_is_told_to_the_coarser_cell_around_it():

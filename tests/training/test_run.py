@@ -139,7 +139,7 @@ def test_a_student_learns_from_a_teacher(training_images, tiny_config, tmp_path)
         tiny_config,
         maker(training_images, tiny_config),
         tmp_path,
-        teacher=teacher_of(tmp_path / "teacher.pt", strides),
+        teachers=[teacher_of(tmp_path / "teacher.pt", strides)],
         report=lambda progress: seen.append(progress.teacher),
     )
     assert seen[-1] > 0
@@ -160,7 +160,7 @@ def test_a_student_of_fewer_levels_learns_from_the_coarser_ones(training_images,
         config,
         maker(training_images, config),
         tmp_path,
-        teacher=teacher,
+        teachers=[teacher],
         report=lambda progress: seen.append(progress.teacher),
     )
     assert seen[-1] > 0

@@ -44,8 +44,12 @@ def train_detector(
         typer.Option("--corrections", metavar="FILE", help="JSON that mends labels; see configs/README.md."),
     ] = None,
     teacher: Annotated[
-        Optional[Path],
-        typer.Option("--teacher", metavar="FILE", help="Checkpoint of ours to imitate beside the labels."),
+        Optional[list[Path]],
+        typer.Option(
+            "--teacher",
+            metavar="FILE",
+            help="Checkpoint of ours to imitate beside the labels; several agree.",
+        ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="PyTorch's threads; 0: all.")] = 0,
     json_file: options.JsonFile = None,
@@ -105,7 +109,7 @@ def train_detector(
             init=init,
             landmark_model=landmark_model,
             corrections=corrections,
-            teacher=teacher,
+            teachers=teacher or [],
             report=report,
             report_holdout=report_holdout,
         )

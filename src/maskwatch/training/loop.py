@@ -7,7 +7,7 @@ import csv
 import ctypes
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +23,7 @@ from maskwatch.training.config import TrainConfig
 from maskwatch.training.losses import Losses, detection_loss
 from maskwatch.training.network import MaskNet, priors
 from maskwatch.training.samples import Batch, Batches, SampleMaker
-from maskwatch.training.teacher import at_strides
+from maskwatch.training.teacher import taught
 
 T = TypeVar("T")
 LOG_EVERY_STEPS = 50
@@ -140,14 +140,14 @@ def train(
     run_dir: Path,
     *,
     start: Callable[[MaskNet], object] | None = None,
-    teacher: MaskNet | None = None,
+    teachers: Sequence[MaskNet] = (),
     report: Callable[[Progress], None] = lambda progress: None,
     evaluate: Callable[[MaskNet, int], None] = lambda network, step: None,
 ) -> MaskNet:
     """Train from `run_dir`'s last checkpoint, or from scratch, to `config.steps`; give the average.
 
-    `start` initialises a fresh network (a warm start); `teacher`, perhaps of finer strides, too, is imitated
-    beside the labels. `report` sees the losses now and then,
+    `start` initialises a fresh network (a warm start); `teachers`, perhaps of finer strides, too, are
+    imitated beside the labels. `report` sees the losses now and then,
     `evaluate` the averaged network every `config.evaluate_every_steps`. Writes `last.pt` and
     `curves.csv` to `run_dir`.
 
@@ -165,7 +165,7 @@ def train(
     network = _on(device, network)
     average = WeightAverage(network, config.ema_decay)
     optimizer = torch.optim.AdamW(parameter_groups(network, config, network.backbone), config.learning_rate)
-    teacher = None if teacher is None else _on(device, teacher).eval().requires_grad_(False)
+    teachers = [_on(device, teacher).eval().requires_grad_(False) for teacher in teachers]
     run = ResumableRun(run_dir / "last.pt", config, network, average, optimizer)
     batches = iter(loader(Batches(maker, config, config.seed + run.step), config))
     recent: list[Losses] = []
@@ -174,7 +174,7 @@ def train(
         while run.step < config.steps:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, run.step) * group["share"]
-            losses = _step(network, optimizer, next(batches), config, device, teacher)
+            losses = _step(network, optimizer, next(batches), config, device, teachers)
             if not torch.isfinite(losses.total):
                 raise TrainingError(
                     f"the loss became {float(losses.total)} at step {run.step}; lower the learning rate "
@@ -244,21 +244,18 @@ def _step(
     batch: Batch,
     config: TrainConfig,
     device: torch.device,
-    teacher: MaskNet | None,
+    teachers: Sequence[MaskNet],
 ) -> Losses:
     """Forward, backward and one optimiser step."""
     batch = Batch(*(getattr(batch, name).to(device) for name in Batch.__dataclass_fields__))
     images = batch.images.flip(-1).permute(0, 3, 1, 2).float()  # RGB → BGR; already channels-last
     height, width = images.shape[2:]
     strides = config.network.strides
-    taught = None
     with mixed_precision(config, device):
         outputs = network(images)
-        if teacher is not None:
-            with torch.no_grad():
-                taught = at_strides(teacher.levels(images), strides)
+        wanted = taught(teachers, images, strides)
     prior = priors(height, width, strides).to(device)
-    losses = detection_loss(outputs, batch, prior, config, taught)
+    losses = detection_loss(outputs, batch, prior, config, wanted)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)

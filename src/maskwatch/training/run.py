@@ -98,7 +98,7 @@ def run(
     init: Path | None = None,
     landmark_model: Path | None = None,
     corrections: Path | None = None,
-    teacher: Path | None = None,
+    teachers: Sequence[Path] = (),
     report: Callable[[Progress], None] = lambda progress: None,
     report_holdout: Callable[[int, Report], None] = lambda step, figures: None,
 ) -> Path:
@@ -107,7 +107,7 @@ def run(
     `sets`, parted by commas, limits it to pictures of these data sets;
     `init` is a YuNet checkpoint or one of ours to start from; `landmark_model` a YuNet ONNX file,
     without which no masks are drawn and unlabelled faces stay unnoticed; `corrections` a file that
-    mends labels; `teacher` a checkpoint of ours to imitate beside the labels. Returns the ONNX file.
+    mends labels; `teachers` checkpoints of ours to imitate beside the labels. Returns the ONNX file.
 
     Raises:
         DatasetError, TrainingError, ModelError: as their messages say.
@@ -116,8 +116,8 @@ def run(
         data, paths, config, sets=sets, landmark_model=landmark_model, corrections=corrections
     )
 
-    teaching = None if teacher is None else teacher_of(teacher, config.network.strides)
-    taught_by = None if teaching is None else teaching.config.backbone
+    teaching = [teacher_of(path, config.network.strides) for path in teachers]
+    taught_by = [teacher.config.backbone for teacher in teaching]
 
     def look_at_holdout(network: MaskNet, step: int) -> None:
         export_onnx(network, card_of(network, Calibration(), taught_by=taught_by), paths.model)
@@ -131,7 +131,7 @@ def run(
         maker,
         paths.folder,
         start=None if init is None else lambda fresh: start_from(fresh, init),
-        teacher=teaching,
+        teachers=teaching,
         report=report,
         evaluate=look_at_holdout,
     )
@@ -242,7 +242,7 @@ def export_calibrated(
     holdout: list[LabelledImage],
     model: Path,
     *,
-    taught_by: str | None = None,
+    taught_by: Sequence[str] = (),
     version: str = "1",
 ) -> Calibration:
     """Export `network` to `model` with scores and thresholds fitted to the pictures kept out of training."""
@@ -305,14 +305,13 @@ def start_from(network: MaskNet, path: Path) -> int:
 
 
 def card_of(
-    network: MaskNet, calibration: Calibration, *, taught_by: str | None = None, version: str = "1"
+    network: MaskNet, calibration: Calibration, *, taught_by: Sequence[str] = (), version: str = "1"
 ) -> ModelCard:
-    """The card of a freshly trained network; `taught_by` is the backbone of the teacher that it imitated."""
+    """The card of a freshly trained network; `taught_by` the backbones of the teachers that it imitated."""
     origins = [_ORIGINS[network.config.backbone]]
     if network.refiner is not None:
         origins.append(f"second stage: {_ORIGINS['mobilenet_v2']}")
-    if taught_by is not None:
-        origins.append(f"taught by a network of ours that builds on {_ORIGINS[taught_by]}")
+    origins += [f"taught by a network of ours that builds on {_ORIGINS[backbone]}" for backbone in taught_by]
     return ModelCard(
         name=f"maskwatch-{network.config.name}",
         version=version,

@@ -1,4 +1,4 @@
-"""A larger network that a smaller one imitates, and what it says at the smaller one's strides."""
+"""Networks that another one imitates, and what they say together at its strides."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from maskwatch.errors import TrainingError
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.network import MaskNet, Outputs, outputs_of
 
+_LEAST_CHANCE = 1e-6
+
 
 def teacher_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     """The averaged network of one of our checkpoints, a teacher at `strides`; it may have finer ones, too.
@@ -25,6 +27,25 @@ def teacher_of(path: Path, strides: tuple[int, ...]) -> MaskNet:
     if network.config.strides[-len(strides) :] != strides:
         raise TrainingError(f"{path}: strides {network.config.strides}, but the student has {strides}")
     return network
+
+
+def taught(teachers: Sequence[MaskNet], images: Tensor, strides: Sequence[int]) -> Outputs | None:
+    """What `teachers` say together of BGR `images` (B, 3, h, w) in 0..255; None where there are none."""
+    if not teachers:
+        return None
+    with torch.no_grad():
+        return agreed([at_strides(teacher.levels(images), strides) for teacher in teachers])
+
+
+def agreed(answers: Sequence[Outputs]) -> Outputs:
+    """The mean chance of a face; boxes and labels weighed by how sure each network is of one in the cell."""
+    if len(answers) == 1:
+        return answers[0]
+    sure = torch.stack([each.objectness for each in answers]).sigmoid()
+    share = (sure / sure.sum(dim=0))[..., None]
+    boxes = (torch.stack([each.boxes for each in answers]) * share).sum(dim=0)
+    labels = (torch.stack([each.labels for each in answers]).sigmoid() * share).sum(dim=0)
+    return Outputs(boxes, torch.logit(sure.mean(dim=0), _LEAST_CHANCE), torch.logit(labels, _LEAST_CHANCE))
 
 
 def at_strides(levels: Sequence[Tensor], strides: Sequence[int]) -> Outputs:
