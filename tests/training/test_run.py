@@ -129,6 +129,21 @@ def test_starting_from_our_own_checkpoint(tiny_config, tmp_path):
     assert 0 < start_from(third, tmp_path / "small.pt") < len(first.state_dict())
 
 
+def test_a_large_networks_small_checkpoint_keeps_a_byte_a_weight(tiny_config, tmp_path):
+    network = MaskNet(NetworkConfig(backbone="mobilenet_v2"))
+    state = network.state_dict()
+    config = dataclasses.replace(tiny_config, network=network.config)
+    Checkpoint(config, 7, state, state, {}).small().save(tmp_path / "small.pt")
+    assert (tmp_path / "small.pt").stat().st_size < 3 * 2**20
+    kept = Checkpoint.load(tmp_path / "small.pt").averaged().state_dict()
+    assert all(
+        kept[name].shape == value.shape and kept[name].dtype == value.dtype for name, value in state.items()
+    )
+    for name, value in state.items():
+        step = value.abs().max() / 127 if value.ndim > 1 else 0.0
+        assert (kept[name] - value).abs().max() <= step
+
+
 def test_a_student_learns_from_a_teacher(training_images, tiny_config, tmp_path):
     teacher = NetworkConfig(backbone="mobilenet_v2", channels=32, context_blocks=(0, 0, 0))
     state = MaskNet(teacher).state_dict()

@@ -14,6 +14,11 @@ from maskwatch.files import saving
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.network import MaskNet
 
+LARGEST_SMALL_BYTES = 3_000_000
+"""A small checkpoint larger than that keeps its weights in eight bits each."""
+_STEPS = 127
+_SCALE = "@scale"
+
 
 @dataclass
 class Checkpoint:
@@ -30,8 +35,17 @@ class Checkpoint:
     optimizer: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
-        """Write to `path`, through a neighbour that is renamed when whole."""
+        """Write to `path`, through a neighbour that is renamed when whole.
+
+        Where averaged weights alone are above `LARGEST_SMALL_BYTES`, each is rounded to one of 255 steps of
+        its output channel's largest, and takes a byte.
+        """
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if (
+            self.network is None
+            and sum(value.nbytes for value in self.average.values()) > LARGEST_SMALL_BYTES
+        ):
+            content["average"] = _packed(self.average)
         content["config"] = dataclasses.asdict(self.config)
         with saving(path, sync=True) as partial:
             torch.save(content, partial)
@@ -46,7 +60,8 @@ class Checkpoint:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             config = TrainConfig.from_dict(content.pop("config"))
-            return cls(config=config, **content)
+            average = _unpacked(content.pop("average"))
+            return cls(config=config, average=average, **content)
         except Exception as error:  # torch raises many kinds for a file it cannot read
             raise TrainingError(f"{path}: no checkpoint of maskwatch ({error}); check the path") from error
 
@@ -59,3 +74,23 @@ class Checkpoint:
     def small(self) -> Checkpoint:
         """The same without optimiser and raw weights: fit to be kept in the repository."""
         return dataclasses.replace(self, network=None, optimizer=None)
+
+
+def _packed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    packed = {}
+    for name, value in state.items():
+        if value.ndim < 2:
+            packed[name] = value
+            continue
+        scale = value.abs().amax(dim=tuple(range(1, value.ndim)), keepdim=True).clamp(min=1e-12) / _STEPS
+        packed[name] = (value / scale).round().to(torch.int8)
+        packed[name + _SCALE] = scale
+    return packed
+
+
+def _unpacked(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: value * state[name + _SCALE] if name + _SCALE in state else value
+        for name, value in state.items()
+        if not name.endswith(_SCALE)
+    }
