@@ -15,8 +15,17 @@ from maskwatch import boxes
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector
+from maskwatch.errors import DatasetError
 from maskwatch.training.dressing import dressed, landmarks_of, with_dark_skin
-from maskwatch.training.heldout import as_they_are, in_outfits, mirrored, mirrored_at_sizes, of_dark_skin
+from maskwatch.training.heldout import (
+    Kept,
+    as_they_are,
+    false_alarms,
+    in_outfits,
+    mirrored,
+    mirrored_at_sizes,
+    of_dark_skin,
+)
 from maskwatch.training.prepare import FoundFaces
 from maskwatch.training.shifts import SHIFTS
 
@@ -65,7 +74,8 @@ def _within(xyxy, pixels):
 def test_a_good_detector_has_good_figures(coco_folder):
     images = [image for image in read_coco(coco_folder) if len(image.faces)]
     detector = Detector("nano", DetectOptions(score_threshold=0.001))
-    figures = as_they_are(detector, images), mirrored_at_sizes(detector, images)
+    kept = Kept.of(images)
+    figures = as_they_are(detector, kept), mirrored_at_sizes(detector, kept)
     assert all(each.face_ap > 0.95 and each.map_two > 0.9 for each in figures)
 
 
@@ -106,7 +116,7 @@ def test_figures_in_outfits(coco_folder, landmarks, face_box):
     images = [image for image in read_coco(coco_folder) if len(image.faces)][:3]
     detector = Detector("nano", DetectOptions(score_threshold=0.001))
     known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
-    figures = in_outfits(detector, images, known)
+    figures = in_outfits(detector, Kept.of(images), known)
     assert 0.5 < figures.face_ap <= 1
 
 
@@ -114,10 +124,31 @@ def test_figures_with_dark_skin(coco_folder, landmarks, face_box):
     images = [image for image in read_coco(coco_folder) if len(image.faces)][:3]
     detector = Detector("nano", DetectOptions(score_threshold=0.001))
     known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
-    pictures = [read_picture(image.path).image for image in images]
-    changed = with_dark_skin(images, pictures, known)
-    assert all(dark.mean() < light.mean() for dark, light in zip(changed, pictures, strict=True))
-    assert 0.5 < of_dark_skin(detector, images, known).face_ap <= 1
+    kept = Kept.of(images)
+    changed = with_dark_skin(images, kept.pictures, known)
+    assert all(dark.mean() < light.mean() for dark, light in zip(changed, kept.pictures, strict=True))
+    assert 0.5 < of_dark_skin(detector, kept, known).face_ap <= 1
+
+
+def test_false_alarms_are_counted_where_no_face_is(coco_folder, tmp_path):
+    folder = shutil.copytree(coco_folder, tmp_path / "coco")
+    content = json.loads((folder / "annotations.json").read_text())
+    faces = {annotation["image_id"] for annotation in content["annotations"]}
+    content["annotations"] = []
+    (folder / "annotations.json").write_text(json.dumps(content))
+    detector = Detector("nano", DetectOptions(score_threshold=0.001))
+    assert false_alarms(detector, folder) == pytest.approx(100 * len(faces) / len(content["images"]))
+    with pytest.raises(DatasetError, match="no picture is labelled to be without faces"):
+        false_alarms(detector, _all_with_faces(folder, content))
+
+
+def _all_with_faces(folder, content):
+    content["annotations"] = [
+        {"id": image["id"], "image_id": image["id"], "category_id": 1, "bbox": [1, 1, 20, 20]}
+        for image in content["images"]
+    ]
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return folder
 
 
 def test_the_command(coco_folder, tmp_path):

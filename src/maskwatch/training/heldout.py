@@ -7,6 +7,7 @@ Few photos are kept out, and one threshold on few photos jumps. So next to the p
 shown mirrored at 0.8, 1 and 1.25 times their size, and the figures are means over these and over IoU 0.4, 0.5
 and 0.6; then as other lamps and cameras would show them, means over `SHIFTS` and the same; and, with
 `--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`, and with darkened skin.
+With `--without-faces`, how often something is taken for a face in pictures that hold none.
 Photos of sets whose boxes hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right
 there. Three short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the
 second (docs/experiments.md): smaller differences say nothing.
@@ -23,16 +24,17 @@ import cv2
 import numpy as np
 
 from maskwatch.codec import read_picture
-from maskwatch.datasets import LabelledImage
+from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detector import Detector
 from maskwatch.errors import DatasetError, MaskwatchError
 from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
+from maskwatch.training.calibration import WORTH_REPORTING
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of, with_dark_skin
 from maskwatch.training.prepare import FaceFinder
-from maskwatch.training.run import holdout_of, measure, unfiltered
+from maskwatch.training.run import holdout_of, unfiltered
 from maskwatch.training.shifts import SHIFTS
 
 FACTORS = (0.8, 1.0, 1.25)
@@ -59,50 +61,69 @@ class Figures:
         return f"mAP {self.map_two:.4f}, face AP {self.face_ap:.4f} ({labels})"
 
 
-def as_they_are(detector: Detector, images: list[LabelledImage]) -> Figures:
+@dataclass(frozen=True)
+class Kept:
+    """Labelled pictures that were kept out of training.
+
+    Attributes:
+        images: their labels.
+        pictures: RGB (h, w, 3) of each.
+    """
+
+    images: Sequence[LabelledImage]
+    pictures: Sequence[Image]
+
+    @classmethod
+    def of(cls, images: Sequence[LabelledImage]) -> Kept:
+        """Read the pictures of `images`."""
+        return cls(images, [read_picture(image.path).image for image in images])
+
+
+def as_they_are(detector: Detector, kept: Kept) -> Figures:
     """Figures at IoU 0.5 of `detector`, which should report all it sees, on pictures at their own size."""
-    return _means([measure(detector, images)])
+    return _means(_reports(detector, kept, (0.5,)))
 
 
-def mirrored_at_sizes(
-    detector: Detector, images: Sequence[LabelledImage], ious: Sequence[float] = IOUS
-) -> Figures:
+def mirrored_at_sizes(detector: Detector, kept: Kept, ious: Sequence[float] = IOUS) -> Figures:
     """Means over `FACTORS` and `ious` of the same on the mirrored pictures."""
     reports = []
     for factor in FACTORS:
-        turned = (mirrored(image, read_picture(image.path).image, factor) for image in images)
-        truths, changed = zip(*turned, strict=True)
-        reports += _reports(detector, truths, changed, ious)
+        turned = [mirrored(*each, factor) for each in zip(kept.images, kept.pictures, strict=True)]
+        reports += _reports(detector, Kept(*zip(*turned, strict=True)), ious)
     return _means(reports)
 
 
-def shifted(detector: Detector, images: Sequence[LabelledImage]) -> Figures:
+def shifted(detector: Detector, kept: Kept) -> Figures:
     """Means over `SHIFTS` and `IOUS`."""
-    pictures = [read_picture(image.path).image for image in images]
     reports = []
     for shift in SHIFTS.values():
-        truths, changed = zip(*map(shift, images, pictures), strict=True)
-        reports += _reports(detector, truths, changed)
+        changed = map(shift, kept.images, kept.pictures)
+        reports += _reports(detector, Kept(*zip(*changed, strict=True)))
     return _means(reports)
 
 
-def in_outfits(
-    detector: Detector, images: Sequence[LabelledImage], landmarks: Sequence[FloatArray]
-) -> Figures:
+def in_outfits(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
     """Means over `OUTFITS` and `IOUS`, drawn on the faces with `landmarks`, see `landmarks_of`."""
-    pictures = [read_picture(image.path).image for image in images]
     reports = []
     for kinds in OUTFITS.values():
-        reports += _reports(detector, images, in_outfit(images, pictures, landmarks, kinds))
+        worn = in_outfit(kept.images, kept.pictures, landmarks, kinds)
+        reports += _reports(detector, replace(kept, pictures=worn))
     return _means(reports)
 
 
-def of_dark_skin(
-    detector: Detector, images: Sequence[LabelledImage], landmarks: Sequence[FloatArray]
-) -> Figures:
+def of_dark_skin(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
     """Means over `IOUS` with the skin of the faces with `landmarks` darkened."""
-    pictures = [read_picture(image.path).image for image in images]
-    return _means(_reports(detector, images, with_dark_skin(images, pictures, landmarks)))
+    darker = with_dark_skin(kept.images, kept.pictures, landmarks)
+    return _means(_reports(detector, replace(kept, pictures=darker)))
+
+
+def false_alarms(detector: Detector, folder: Path) -> float:
+    """What `detector` reports from `WORTH_REPORTING` on in 100 pictures of a COCO folder without faces."""
+    images = [image for image in read_coco(folder) if not len(image.faces)]
+    if not images:
+        raise DatasetError(f"{folder}: no picture is labelled to be without faces; pass such a folder")
+    found = (detector.detect(image.path) for image in images)
+    return 100 * sum(int((faces.score >= WORTH_REPORTING).sum()) for faces in found) / len(images)
 
 
 def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[LabelledImage, Image]:
@@ -116,15 +137,10 @@ def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[Labell
     return replace(image, faces=replace(image.faces, xyxy=xyxy), size_wh=(width, height)), scaled
 
 
-def _reports(
-    detector: Detector,
-    truths: Sequence[LabelledImage],
-    pictures: Sequence[Image],
-    ious: Sequence[float] = IOUS,
-) -> list[Report]:
-    """One of each IoU, on `pictures` whose faces `truths` hold."""
-    found = [detector.detect(pixels) for pixels in pictures]
-    return [evaluate(truths, found, iou=iou) for iou in ious]
+def _reports(detector: Detector, kept: Kept, ious: Sequence[float] = IOUS) -> list[Report]:
+    """One of each IoU."""
+    found = [detector.detect(pixels) for pixels in kept.pictures]
+    return [evaluate(kept.images, found, iou=iou) for iou in ious]
 
 
 def _means(reports: Sequence[Report]) -> Figures:
@@ -150,6 +166,9 @@ def main() -> None:
     )
     parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
     parser.add_argument("--landmark-model", type=Path, help="YuNet's ONNX file, to draw goggles and the like")
+    parser.add_argument(
+        "--without-faces", type=Path, help="COCO folder of pictures that hold none, to count false alarms in"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     given = parser.parse_args()
     try:
@@ -159,22 +178,26 @@ def main() -> None:
             raise DatasetError(
                 f"{given.data}: no pictures were kept out; pass the folder that was trained on"
             )
+        kept, kept_loose = Kept.of(images), Kept.of(loose)
         landmarks = None
         if given.landmark_model is not None:
             landmarks = landmarks_of(images, FaceFinder(given.landmark_model))
         for model in given.model:
             detector = unfiltered(model, given.threads)
-            print(f"{model}: {len(images)} pictures as they are: {as_they_are(detector, images)}")
-            print(f"{model}: mirrored, three sizes: {mirrored_at_sizes(detector, images)}")
-            print(f"{model}: shifted, {len(SHIFTS)} ways: {shifted(detector, images)}", flush=True)
+            print(f"{model}: {len(images)} pictures as they are: {as_they_are(detector, kept)}")
+            print(f"{model}: mirrored, three sizes: {mirrored_at_sizes(detector, kept)}")
+            print(f"{model}: shifted, {len(SHIFTS)} ways: {shifted(detector, kept)}", flush=True)
             if landmarks is not None:
-                worn = in_outfits(detector, images, landmarks)
+                worn = in_outfits(detector, kept, landmarks)
                 print(f"{model}: in {len(OUTFITS)} outfits: {worn}", flush=True)
-                darker = of_dark_skin(detector, images, landmarks)
+                darker = of_dark_skin(detector, kept, landmarks)
                 print(f"{model}: with dark skin: {darker}", flush=True)
             if loose:
-                of_loose = mirrored_at_sizes(detector, loose, LOOSE_IOUS)
+                of_loose = mirrored_at_sizes(detector, kept_loose, LOOSE_IOUS)
                 print(f"{model}: {len(loose)} of loose sets, mirrored, three sizes: {of_loose}", flush=True)
+            if given.without_faces is not None:
+                alarms = false_alarms(detector, given.without_faces)
+                print(f"{model}: {alarms:.1f} false alarms in 100 pictures without faces", flush=True)
     except MaskwatchError as error:
         parser.exit(1, f"error: {error}\n")
 
