@@ -12,8 +12,11 @@ from maskwatch.evaluate import outcomes
 from maskwatch.training import calibration
 from maskwatch.training.calibration import (
     MISS_COST,
+    WORN_WRONG,
     WORTH_REPORTING,
     Calibration,
+    SecondLook,
+    SecondOpinion,
     calibrate,
     logit,
     sigmoid,
@@ -52,24 +55,38 @@ def test_the_map_that_made_the_outcomes_is_found():
 
 
 def test_the_second_stage_counts_for_as_much_as_it_knows():
-    """Half of the faces are judged twice: there the outcome follows the second chance, else the score."""
+    """At small faces the outcome follows its chance, at the others the detector's score."""
     truths, found = pictures(3000, scale=1.5, shift=0.2)
     rng = np.random.default_rng(1)
-    chances = []
+    looks = []
     for number, (truth, one) in enumerate(zip(truths, found, strict=True)):
-        chance = np.full((1, 3), np.nan)
-        if number % 2:
-            chance[:] = 0.01
-            chance[0, 0] = rng.uniform(0.05, 0.95)
+        small = bool(number % 2)
+        chance = np.full((1, 3), 0.01)
+        chance[0, 0] = rng.uniform(0.05, 0.95)
+        if small:
             hit = rng.random() < sigmoid(1.2 * logit(chance[0, :1]) + 0.3 * logit(one.score) - 0.5)[0]
             found[number] = replace(one, xyxy=truth.faces.xyxy if hit else truth.faces.xyxy + 45)
-        chances.append(chance)
-    fitted = calibrate(truths, found, chances)
-    assert fitted.scale == pytest.approx(1.5, abs=0.2)
-    assert fitted.shift == pytest.approx(0.2, abs=0.2)
-    assert fitted.second.detector == pytest.approx(0.3, abs=0.15)
-    assert fitted.second.refiner == pytest.approx(1.2, abs=0.2)
-    assert fitted.second.shift == pytest.approx(-0.5, abs=0.2)
+        looks.append(SecondLook(chance, np.array([small])))
+    fitted = calibrate(truths, found, looks)
+    assert fitted.near.detector == pytest.approx(1.5, abs=0.2)
+    assert fitted.near.refiner == pytest.approx(0, abs=0.1)
+    assert fitted.near.shift == pytest.approx(0.2, abs=0.2)
+    assert fitted.small.detector == pytest.approx(0.3, abs=0.15)
+    assert fitted.small.refiner == pytest.approx(1.2, abs=0.2)
+    assert fitted.small.shift == pytest.approx(-0.5, abs=0.2)
+    assert fitted.wrong == WORN_WRONG
+
+
+def test_each_size_and_label_has_its_own_map():
+    near, small, wrong = (
+        SecondOpinion(*row) for row in ((0.5, 0.2, 0.1), (0.3, 0.8, -0.1), (0.1, 1.1, -1.0))
+    )
+    score = np.array([[0.2, 0.3, 0.4], [0.2, 0.3, 0.4]])
+    look = SecondLook(np.array([[0.6, 0.3, 0.1]] * 2), np.array([True, False]))
+    given = Calibration(small=small, near=near, wrong=wrong).apply_both(score, look)
+    for row, opinion in enumerate((small, near)):
+        np.testing.assert_allclose(given[row, :2], opinion.apply(score[row], look.chances[row])[:2])
+        np.testing.assert_allclose(given[row, 2], wrong.apply(score[row], look.chances[row])[2])
 
 
 def test_labels_that_are_often_wrong_become_uncertain():

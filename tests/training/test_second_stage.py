@@ -15,7 +15,7 @@ import torch
 from maskwatch import Detector, TrainingError
 from maskwatch.boxes import iou, size
 from maskwatch.training import refine
-from maskwatch.training.calibration import Calibration, SecondOpinion
+from maskwatch.training.calibration import Calibration, SecondLook, SecondOpinion
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.crops import CropBatches, Cropper
@@ -24,14 +24,27 @@ from maskwatch.training.mix import mix
 from maskwatch.training.network import MaskNet
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.refine import train_refiner
-from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NO_FACE, SMALL_PX
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NEAR_CROP_PX, NO_FACE, SMALL_PX
 from maskwatch.training.samples import SampleMaker
 
 LAYOUT = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, refiner_blocks=5, refiner_features=32)
 
 
 def reference_crop(image, box, side=CROP_SIDE):
-    """One bilinear sample in the middle of each cell of the enlarged box, black outside: (side, side, 3)."""
+    """The enlarged box, black outside: (side, side, 3). One bilinear sample in the middle of each cell; of a
+    near face four, in the picture at a quarter of its sides.
+    """
+    box = np.array(box, np.float64)
+    if size(box[None])[0] < NEAR_CROP_PX:
+        return sampled(image, box, side)
+    height, width = (length // 4 * 4 for length in image.shape[:2])
+    quarter = image[:height, :width].reshape(height // 4, 4, width // 4, 4, 3).mean(axis=(1, 3))
+    fine = sampled(quarter, box / 4, 2 * side)
+    return fine.reshape(side, 2, side, 2, 3).mean(axis=(1, 3))
+
+
+def sampled(image, box, side):
+    """One bilinear sample in the middle of each cell of the enlarged box."""
     axes = []
     for axis in (1, 0):  # y, then x
         middle, half = (box[axis] + box[axis + 2]) / 2, (box[axis + 2] - box[axis]) / 2 * CROP_SHARE
@@ -49,13 +62,14 @@ def reference_crop(image, box, side=CROP_SIDE):
 
 
 @pytest.mark.parametrize(
-    "box", [[200, 100, 221, 128], [3, 400, 11, 410], [-5, -8, 15, 17], [180, 60, 268, 176]]
+    "box",
+    [[200, 100, 221, 128], [3, 400, 11, 410], [-5, -8, 15, 17], [180, 60, 240, 120], [180, 60, 268, 176]],
 )
 def test_crops_hold_the_face_and_what_is_around_it(astronaut, box):
     """Across the border, too."""
-    cut = Cropper().cut(astronaut, np.array([[10, 10, 30, 30], box], np.float32))
-    assert cut.shape == (2, 3, CROP_SIDE, CROP_SIDE)
-    expected = reference_crop(astronaut, np.array(box, np.float64))
+    cut = Cropper().cut(astronaut, np.array([[100, 100, 300, 300], box, [10, 10, 30, 30]], np.float32))
+    assert cut.shape == (3, 3, CROP_SIDE, CROP_SIDE)
+    expected = reference_crop(astronaut, box)
     np.testing.assert_allclose(cut[1].transpose(1, 2, 0), expected, atol=0.6)
 
 
@@ -67,6 +81,7 @@ def two_stages(astronaut):
     for head in (*network.heads, network.slim_head):
         head.box.depthwise.bias.data[4:].fill_(0.5)
         head.label.depthwise.bias.data.fill_(0.5)
+    network.heads[-1].box.depthwise.bias.data[2:4] += 1.0
     corner = np.random.default_rng(0).uniform(0, 400, (64, 2)).astype(np.float32)
     crops = torch.from_numpy(Cropper().cut(astronaut, np.concatenate([corner, corner + 20], axis=1))).float()
     refiner = network.refiner
@@ -80,7 +95,11 @@ def two_stages(astronaut):
     return network
 
 
-CALIBRATION = Calibration(scale=0.8, shift=0.3, second=SecondOpinion(0.7, 0.6, -0.4))
+CALIBRATION = Calibration(
+    small=SecondOpinion(0.7, 0.6, -0.4),
+    near=SecondOpinion(0.8, 0.3, 0.3),
+    wrong=SecondOpinion(0.5, 0.9, -0.5),
+)
 
 
 def run_graph(network, images, score_threshold, calibration=CALIBRATION):
@@ -90,18 +109,18 @@ def run_graph(network, images, score_threshold, calibration=CALIBRATION):
     return session.run(None, dict(zip(names, (images, *limits), strict=True)))
 
 
-def test_the_model_judges_small_faces_twice(two_stages, astronaut):
+def test_the_model_judges_faces_twice(two_stages, astronaut):
     """As PyTorch does on crops cut by hand; each picture of a batch gets its own crops."""
     images = np.stack([astronaut, astronaut[::-1]])
     threshold = 0.6
     picture, xyxy, scores = run_graph(two_stages.first_stage(), images, 0.3, Calibration())
     small = size(xyxy) < SMALL_PX
     assert 10 < small.sum() < len(small) - 10
+    assert (size(xyxy) >= NEAR_CROP_PX).any()
     crops = np.stack([reference_crop(images[p], box) for p, box in zip(picture, xyxy, strict=True)])
     with torch.no_grad():
         chances = two_stages.refiner.chances(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float()).numpy()
-    twice = CALIBRATION.second.apply(scores, chances)
-    expected = np.where(small[:, None], twice, CALIBRATION.apply(scores))
+    expected = CALIBRATION.apply_both(scores, SecondLook(chances, small))
     kept = expected.max(axis=1) > threshold
     assert 3 < kept[small].sum() < small.sum() - 3
 

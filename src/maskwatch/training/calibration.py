@@ -2,9 +2,9 @@
 
 A score is to be the share of such detections that are right (Guo et al. 2017). Platt's map
 (Platt 1999), score → σ(scale · logit(score) + shift), is fitted to the held-out detections; as it
-rises, it changes no ranking. Small faces that a second stage has judged have a map of both scores
-instead, fitted in the same way, and so is the threshold for `uncertain`. As such a score is a chance, what
-is reported follows from what a missed face costs, and is the same for each model.
+rises, it changes no ranking. Where there is a second stage, maps of both scores take its place, one for small
+and one for near faces, fitted in the same way, and so is the threshold for `uncertain`. As such a score is a
+chance, what is reported follows from what a missed face costs, and is the same for each model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PRIOR_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """How the log-odds of both stages make up a small face's calibrated score; the defaults are a guess.
+    """How the log-odds of both stages make up a face's calibrated score; the defaults are a guess.
 
     Attributes:
         detector, refiner: weights of the detector's score and of the second stage's chance.
@@ -53,13 +53,32 @@ class SecondOpinion:
         return sigmoid(self.detector * logit(score) + self.refiner * logit(chance) + self.shift)
 
 
+WORN_WRONG = SecondOpinion(detector=0.3, refiner=1.0, shift=-1.4)
+"""For mask_worn_incorrectly, of which the held-out pictures have too few faces: by cross-validation over the
+training photos' 131 (docs/experiments.md), where the second stage was the better judge."""
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """What the second stage makes of the n faces of a picture.
+
+    Attributes:
+        chances: (n, 3) of the labels.
+        small: (n,) whether a face is below `refiner.SMALL_PX`.
+    """
+
+    chances: npt.NDArray[np.floating]
+    small: npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Platt's map and the thresholds that go with it; the default changes nothing.
 
     Attributes:
         scale, shift: of the map; `scale` is above 0.
-        second: what takes the map's place for faces that a second stage has judged.
+        small, near: what takes the map's place where there is a second stage, for with_mask and without_mask.
+        wrong: the same for mask_worn_incorrectly.
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
         target_error: share of wrong labels that the certainty threshold lets through: what was asked for,
@@ -69,7 +88,9 @@ class Calibration:
 
     scale: float = 1.0
     shift: float = 0.0
-    second: SecondOpinion = SecondOpinion()
+    small: SecondOpinion = SecondOpinion()
+    near: SecondOpinion = SecondOpinion()
+    wrong: SecondOpinion = WORN_WRONG
     score_threshold: float = WORTH_REPORTING
     certainty_threshold: float = 0.6
     target_error: float = 0.0
@@ -78,6 +99,16 @@ class Calibration:
     def apply(self, score: npt.NDArray[np.floating]) -> FloatArray:
         """Calibrated scores of raw ones."""
         return sigmoid(self.scale * logit(score) + self.shift)
+
+    def apply_both(self, score: npt.NDArray[np.floating], look: SecondLook) -> FloatArray:
+        """Calibrated scores of the detector's (n, 3) and the second stage's."""
+        detector, refiner, shift = (table[look.small.astype(int)] for table in self.weights())
+        return sigmoid(detector * logit(score) + refiner * logit(look.chances) + shift)
+
+    def weights(self) -> FloatArray:
+        """(3, 2, 3): both stages' weights and what is added, for near and for small faces, for each label."""
+        rows = [[opinion, opinion, self.wrong] for opinion in (self.near, self.small)]
+        return np.array([[astuple(opinion) for opinion in row] for row in rows]).transpose(2, 0, 1)
 
 
 def logit(score: npt.NDArray[np.floating]) -> FloatArray:
@@ -94,13 +125,13 @@ def sigmoid(x: FloatArray) -> FloatArray:
 def calibrate(
     truths: Sequence[LabelledImage],
     found: Sequence[Detections],
-    chances: Sequence[npt.NDArray[np.floating]] | None = None,
+    looks: Sequence[SecondLook] | None = None,
     *,
     target_error: float = 0.02,
 ) -> Calibration:
     """Fit to uncalibrated detections `found`, down to a low score, of held-out pictures.
 
-    `chances` (n, 3) are the second stage's for the n faces of each picture, NaN where it has not looked.
+    `looks` are the second stage's at the faces of each picture.
 
     The certainty threshold is the lowest at which at most `target_error` of the labels that are not
     `uncertain` are wrong. Without both right and wrong detections there is nothing to learn from, and the
@@ -110,16 +141,18 @@ def calibrate(
     first_right = seen.label == seen.true_label
     if not _has_both(first_right):
         return Calibration()
-    second = np.full(seen.label_scores.shape, np.nan)
-    if chances is not None:
-        second = np.concatenate([chance[rows] for chance, rows in zip(chances, seen.rows, strict=True)])
-    twice = np.isfinite(second).all(axis=1)
-    scale, shift = _platt(seen.label_scores[~twice].max(axis=1), first_right[~twice])
-    opinion = _second(seen.label_scores[twice], second[twice], seen.true_label[twice])
-    fitted = Calibration(scale, shift, opinion)
-
-    calibrated = fitted.apply(seen.label_scores)
-    calibrated[twice] = opinion.apply(seen.label_scores[twice], second[twice])
+    if looks is None:
+        fitted = Calibration(*_platt(seen.label_scores.max(axis=1), first_right))
+        calibrated = fitted.apply(seen.label_scores)
+    else:
+        pairs = list(zip(looks, seen.rows, strict=True))
+        chances = np.concatenate([look.chances[rows] for look, rows in pairs])
+        small = np.concatenate([look.small[rows] for look, rows in pairs])
+        fitted = Calibration(
+            small=_second(seen.label_scores[small], chances[small], seen.true_label[small]),
+            near=_second(seen.label_scores[~small], chances[~small], seen.true_label[~small]),
+        )
+        calibrated = fitted.apply_both(seen.label_scores, SecondLook(chances, small))
     score, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == seen.true_label
     on_faces = (score >= WORTH_REPORTING) & (seen.true_label >= 0)
     share = score[on_faces] / calibrated[on_faces].sum(axis=1)

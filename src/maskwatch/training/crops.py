@@ -18,15 +18,16 @@ from maskwatch.codec import Letterboxed
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.frames import Image
+from maskwatch.training.calibration import SecondLook
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.refiner import CROP_SIDE, NO_FACE, SMALL_PX, Refiner
 from maskwatch.training.samples import Sample, SampleMaker, draw_side, worker_generator
-from maskwatch.training.second_stage import crop
+from maskwatch.training.second_stage import Found, at_a_quarter, by_crop, crop, joined
 
 FloatArray = npt.NDArray[np.float32]
-LEAST_PX, MOST_PX = 5.0, 1.25 * SMALL_PX
-"""Smaller finds teach nothing; larger ones are hardly those that the second stage sees."""
+LEAST_PX = 5.0
+"""Smaller finds teach nothing."""
 SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
 """A find is of a labelled face from the first on, and no face below the second."""
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, turned=False, threads=1)
@@ -42,15 +43,23 @@ class Cropper:
         planes = graph.op(
             "Cast", graph.op("Transpose", "images", perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT
         )
-        crops = crop(graph, planes, "picture", "xyxy")
+        count = graph.op("Squeeze", graph.shape("xyxy", 0, 1))
+        rows = graph.op("Range", graph.constant(0), count, graph.constant(1))
+        parts = by_crop(graph, Found("picture", "xyxy", rows))
+        crops = crop(graph, planes, at_a_quarter(graph, planes), *parts)
+        order = joined(graph, *parts).scores
         graph.rename(graph.op("Cast", graph.op("Round", crops), to=onnx.TensorProto.UINT8), "crops")
+        graph.rename(graph.op("Identity", order), "order")
         model = graph.model(
             [
                 value("images", np.uint8, ["batch", "height", "width", 3]),
                 value("picture", np.int64, ["n"]),
                 value("xyxy", np.float32, ["n", 4]),
             ],
-            [value("crops", np.uint8, ["n", 3, CROP_SIDE, CROP_SIDE])],
+            [
+                value("crops", np.uint8, ["n", 3, CROP_SIDE, CROP_SIDE]),
+                value("order", np.int64, ["n"]),
+            ],
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -61,20 +70,21 @@ class Cropper:
     def cut(self, image: Image, xyxy: FloatArray) -> npt.NDArray[np.uint8]:
         """RGB crops (n, 3, side, side) of boxes (n, 4) in a picture (h, w, 3)."""
         feed = {"images": image[None], "picture": np.zeros(len(xyxy), np.int64), "xyxy": xyxy}
-        return np.asarray(self._session.run(["crops"], feed)[0])
+        crops, order = map(np.asarray, self._session.run(["crops", "order"], feed))
+        cut = np.empty_like(crops)
+        cut[order] = crops
+        return cut
 
 
-def second_chances(refiner: Refiner, cropper: Cropper, picture: Letterboxed, faces: Detections) -> FloatArray:
-    """The second stage's chances (n, 3) for the n faces of a picture; NaN for faces that are not small."""
+def second_look(refiner: Refiner, cropper: Cropper, picture: Letterboxed, faces: Detections) -> SecondLook:
+    """What the second stage makes of the n faces of a picture."""
     factor = np.tile(np.array(picture.content_wh) / np.array(picture.size_wh), 2).astype(np.float32)
     xyxy = faces.xyxy * factor
-    chances = np.full((len(faces), NO_FACE), np.nan, np.float32)
-    small = boxes.size(xyxy) < SMALL_PX
-    if small.any():
-        with torch.no_grad():
-            crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy[small])).float()
-            chances[small] = refiner.chances(crops).numpy()
-    return chances
+    if not len(faces):
+        return SecondLook(np.zeros((0, NO_FACE)), np.zeros(0, dtype=bool))
+    with torch.no_grad():
+        crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy)).float()
+        return SecondLook(refiner.chances(crops).numpy(), boxes.size(xyxy) < SMALL_PX)
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,7 @@ def _candidates(
     shifted = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
     xyxy = np.concatenate([detector.detect(sample.image).xyxy, shifted])
     size = boxes.size(xyxy)
-    xyxy = xyxy[(size >= LEAST_PX) & (size < MOST_PX)]
+    xyxy = xyxy[size >= LEAST_PX]
     target = _classes(xyxy, sample)
     right = rng.permutation(np.flatnonzero((target >= 0) & (target != NO_FACE)))[:_MOST_FACES]
     others = rng.permutation(np.flatnonzero(target == NO_FACE))[: max(_LEAST_OTHERS, len(right) // 2)]

@@ -26,16 +26,24 @@ from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
-from maskwatch.training.calibration import LEAST_SCORE, Calibration, SecondOpinion
+from maskwatch.training.calibration import LEAST_SCORE, Calibration
 from maskwatch.training.graph import GraphBuilder, value
-from maskwatch.training.layers import add_module, averaging, folded, side_by_side, widened
+from maskwatch.training.layers import add_module, folded, side_by_side, widened
 from maskwatch.training.network import LARGEST_LOG_SIZE, NEAR_PX, Head, MaskNet
-from maskwatch.training.refiner import MOST_CHANCE
-from maskwatch.training.second_stage import Found, by_size, chances, chosen
+from maskwatch.training.refiner import MOST_CHANCE, SMALL_PX
+from maskwatch.training.second_stage import (
+    QUARTER,
+    Found,
+    at_a_quarter,
+    by_crop,
+    chances,
+    chosen,
+    is_below,
+    joined,
+)
 
 SIZE_MULTIPLE = 8
 """Pictures are padded to this, so that the coarse look has even sides."""
-COARSE_FACTOR = 4
 COARSE_LEAST_PX = 256.0
 """Smaller faces are left to the native look; its largest are learnt up to `LARGEST_NATIVE_PX`."""
 COARSE_LEAST_STRIDE = 16
@@ -59,10 +67,10 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     graph = GraphBuilder()
     colours = graph.slice("images", [0], [3], [3])
     planes = graph.op("Cast", graph.op("Transpose", colours, perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT)
-    quarter = graph.conv(planes, averaging(channels=3, factor=COARSE_FACTOR))
+    quarter = at_a_quarter(graph, planes)
     levels: list[str] = []
     kinds: list[tuple[float, float]] = []
-    looks = ((planes, 1, 0.0, 0), (quarter, COARSE_FACTOR, COARSE_LEAST_PX, COARSE_LEAST_STRIDE))
+    looks = ((planes, 1, 0.0, 0), (quarter, QUARTER, COARSE_LEAST_PX, COARSE_LEAST_STRIDE))
     for look, factor, least_px, least_stride in looks:
         strides = [stride for stride in network.config.strides if stride >= least_stride]
         levels += _levels(graph, look, network, strides[0])
@@ -74,12 +82,11 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     if network.refiner is None:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
     else:
-        small, others = by_size(graph, found)
-        chance = chances(graph, planes, small.picture, small.xyxy, network.refiner)
-        small = small._replace(scores=_second(graph, small.scores, chance, calibration.second))
-        others = others._replace(scores=_platt(graph, others.scores, calibration.scale, calibration.shift))
-        both = Found(*(graph.op("Concat", *pair, axis=0) for pair in zip(small, others, strict=True)))
-        found = _above(graph, both, "score_threshold")
+        far, near = by_crop(graph, found)
+        chance = chances(graph, planes, quarter, far, near, network.refiner)
+        both = joined(graph, far, near)
+        found = both._replace(scores=_second(graph, both, chance, calibration))
+        found = _above(graph, found, "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(
@@ -278,35 +285,37 @@ def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
 def _raw_threshold(graph: GraphBuilder, calibration: Calibration, *, has_second_stage: bool) -> str:
     """The score threshold as the detector means it, before calibration.
 
-    Before a second stage it is low enough for what that one can raise most.
+    Before a second stage it is low enough for what that one can raise most; a mask that it alone takes for
+    worn wrong is reported where the detector is as sure as that of some label.
     """
-    raw = _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
     if not has_second_stage:
-        return raw
-    second = calibration.second
-    most = second.refiner * math.log(MOST_CHANCE / (1 - MOST_CHANCE)) + second.shift
-    return graph.op(
-        "Min", raw, _platt(graph, "score_threshold", 1 / second.detector, -most / second.detector)
-    )
+        return _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
+    raw = []
+    for opinion in (calibration.small, calibration.near):
+        most = opinion.refiner * math.log(MOST_CHANCE / (1 - MOST_CHANCE)) + opinion.shift
+        raw.append(_platt(graph, "score_threshold", 1 / opinion.detector, -most / opinion.detector))
+    return graph.op("Min", *raw)
 
 
 def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
     """`Calibration.apply`."""
-    return _sigmoid(graph, _weighted(graph, score, scale), shift)
+    odds = graph.op("Mul", _odds(graph, score), graph.constant(scale, np.float32))
+    return graph.op("Sigmoid", graph.op("Add", odds, graph.constant(shift, np.float32)))
 
 
-def _second(graph: GraphBuilder, score: str, chance: str, opinion: SecondOpinion) -> str:
-    """`SecondOpinion.apply`."""
-    odds = _weighted(graph, score, opinion.detector), _weighted(graph, chance, opinion.refiner)
-    return _sigmoid(graph, graph.op("Add", *odds), opinion.shift)
+def _second(graph: GraphBuilder, found: Found, chance: str, calibration: Calibration) -> str:
+    """`Calibration.apply_both`."""
+    is_small = graph.op("Cast", is_below(graph, found.xyxy, SMALL_PX), to=onnx.TensorProto.INT64)
+    first, second, shift = (
+        graph.op("Gather", graph.constant(table, np.float32), is_small, axis=0)
+        for table in calibration.weights()
+    )
+    first_odds = graph.op("Mul", _odds(graph, found.scores), first)
+    second_odds = graph.op("Mul", _odds(graph, chance), second)
+    return graph.op("Sigmoid", graph.op("Add", graph.op("Add", first_odds, second_odds), shift))
 
 
-def _weighted(graph: GraphBuilder, score: str, weight: float) -> str:
-    """Log-odds of scores, which are kept off 0 and 1, times `weight`."""
+def _odds(graph: GraphBuilder, score: str) -> str:
+    """Log-odds of scores, which are kept off 0 and 1."""
     low, high = (graph.constant(value, np.float32) for value in (LEAST_SCORE, 1 - LEAST_SCORE))
-    odds = graph.log_odds(graph.op("Clip", score, low, high))
-    return graph.op("Mul", odds, graph.constant(weight, np.float32))
-
-
-def _sigmoid(graph: GraphBuilder, x: str, shift: float) -> str:
-    return graph.op("Sigmoid", graph.op("Add", x, graph.constant(shift, np.float32)))
+    return graph.log_odds(graph.op("Clip", score, low, high))

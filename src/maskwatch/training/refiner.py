@@ -1,4 +1,4 @@
-"""The second stage: sees each small face that the detector found, alone and at one size, and judges it again.
+"""The second stage: sees each face that the detector found, alone and at one size, and judges it again.
 
 The detector meets a face at whatever size it has, with few channels for all of the picture. Its finds are
 few, so a network with more channels can look at each of them at the price of a thumbnail, as in the cascades
@@ -19,7 +19,9 @@ from maskwatch.training.blocks import InvertedResidual
 from maskwatch.training.config import NetworkConfig
 
 SMALL_PX = 32.0
-"""Faces below this size are judged twice; larger ones gain nothing from it (docs/experiments.md)."""
+"""Of faces below this size the second stage knows more than of larger ones, and counts more."""
+NEAR_CROP_PX = 64.0
+"""From this size on a crop is cut from the picture at a quarter of its sides."""
 CROP_SIDE = 32
 """Side in px of the crop that the refiner sees."""
 CROP_SHARE = 1.5

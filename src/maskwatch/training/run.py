@@ -23,7 +23,7 @@ from maskwatch.training.calibration import Calibration, calibrate
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.corrections import Corrections, corrected, read_corrections
-from maskwatch.training.crops import Cropper, second_chances
+from maskwatch.training.crops import Cropper, second_look
 from maskwatch.training.export import SIZE_MULTIPLE, export_onnx
 from maskwatch.training.loop import Progress, train
 from maskwatch.training.network import MaskNet
@@ -251,13 +251,13 @@ def export_calibrated(
     export_onnx(network.first_stage(), card(calibration), model)
     if holdout:
         detector = Detector(model, DetectOptions(score_threshold=LEAST_FITTED_SCORE))
-        cropper, found, chances = Cropper(), [], []
+        cropper, found, looks = Cropper(), [], []
         for image in holdout:
             picture = detector.prepare(image.path)
             found += detector.detect_letterboxed([picture])
             if network.refiner is not None:
-                chances.append(second_chances(network.refiner, cropper, picture, found[-1]))
-        calibration = calibrate(holdout, found, chances or None)
+                looks.append(second_look(network.refiner, cropper, picture, found[-1]))
+        calibration = calibrate(holdout, found, looks or None)
     if holdout or network.refiner is not None:
         export_onnx(network, card(calibration), model, calibration)
     return calibration

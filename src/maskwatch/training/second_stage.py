@@ -1,4 +1,4 @@
-"""The second stage as ONNX operators: crops of the small faces found, and the refiner on them."""
+"""The second stage as ONNX operators: crops of the faces found, and the refiner on them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from maskwatch.training.graph import GraphBuilder
-from maskwatch.training.layers import add_module, folded
+from maskwatch.training.layers import add_module, averaging, folded
 from maskwatch.training.refiner import (
     CROP_SHARE,
     CROP_SIDE,
     LEAST_CHANCE,
     MOST_CHANCE,
+    NEAR_CROP_PX,
     NO_FACE,
-    SMALL_PX,
     Refiner,
 )
+
+QUARTER = 4
+"""The coarse look's factor."""
 
 
 class Found(NamedTuple):
@@ -33,46 +36,71 @@ def chosen(graph: GraphBuilder, found: Found, mask: str) -> Found:
     return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
 
 
-def by_size(graph: GraphBuilder, found: Found) -> tuple[Found, Found]:
-    """The faces below `SMALL_PX`, and the others."""
-    first, last = _corners(graph, found.xyxy)
-    wh = graph.op("Sub", last, first)
-    area = graph.op("Mul", *graph.columns(wh, 2))
-    column = graph.op("Less", area, graph.constant(SMALL_PX**2, np.float32))
-    small = graph.op("Squeeze", column, graph.constant([1]))
-    return chosen(graph, found, small), chosen(graph, found, graph.op("Not", small))
+def is_below(graph: GraphBuilder, xyxy: str, px: float) -> str:
+    """A mask (n,): which boxes (n, 4) are smaller than that."""
+    first, last = _corners(graph, xyxy)
+    area = graph.op("Mul", *graph.columns(graph.op("Sub", last, first), 2))
+    column = graph.op("Less", area, graph.constant(px**2, np.float32))
+    return graph.op("Squeeze", column, graph.constant([1]))
 
 
-def chances(graph: GraphBuilder, planes: str, picture: str, xyxy: str, refiner: Refiner) -> str:
-    """`Refiner.chances` (n, 3) of boxes (n, 4) px in the pictures (n,) of a batch of RGB planes (B, 3, h, w).
+def by_crop(graph: GraphBuilder, found: Found) -> tuple[Found, Found]:
+    """The faces whose crops `crop` cuts from the picture, and those it cuts from the one at a quarter."""
+    far = is_below(graph, found.xyxy, NEAR_CROP_PX)
+    return chosen(graph, found, far), chosen(graph, found, graph.op("Not", far))
+
+
+def joined(graph: GraphBuilder, far: Found, near: Found) -> Found:
+    """Both parts of `by_crop`, one after the other."""
+    return Found(*(graph.op("Concat", *pair, axis=0) for pair in zip(far, near, strict=True)))
+
+
+def chances(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner) -> str:
+    """`Refiner.chances` (n, 3) of the faces `joined`, in a batch of RGB planes (B, 3, h, w).
 
     A corner of the first picture is judged, too: onnxruntime's WebGPU works on no empty batch.
     """
-    picture = graph.op("Concat", picture, graph.constant([0]), axis=0)
     corner = graph.constant([[0, 0, CROP_SIDE, CROP_SIDE]], np.float32)
-    crops = crop(graph, planes, picture, graph.op("Concat", xyxy, corner, axis=0))
-    every = graph.op("Softmax", _logits(graph, crops, refiner), axis=1)
+    near = near._replace(
+        picture=graph.op("Concat", near.picture, graph.constant([0]), axis=0),
+        xyxy=graph.op("Concat", near.xyxy, corner, axis=0),
+    )
+    every = graph.op("Softmax", _logits(graph, crop(graph, planes, quarter, far, near), refiner), axis=1)
     labels = graph.slice(every, [0, 0], [-1, NO_FACE], [0, 1])
     low, high = (graph.constant(value, np.float32) for value in (LEAST_CHANCE, MOST_CHANCE))
     return graph.op("Clip", labels, low, high)
 
 
-def crop(graph: GraphBuilder, planes: str, picture: str, xyxy: str) -> str:
-    """Crops (n, 3, `CROP_SIDE`, `CROP_SIDE`) around boxes (n, 4) in pictures (n,) of a batch of planes."""
-    first, last = _corners(graph, xyxy)
+def crop(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found) -> str:
+    """Crops (n, 3, `CROP_SIDE`, `CROP_SIDE`) around the faces `joined`, in a batch of planes.
+
+    A sample in each cell would be too few for a near face, of which a crop shows one pixel in hundreds.
+    """
     share = graph.constant((CROP_SHARE - 1) / 2, np.float32)
-    spare = graph.op("Mul", graph.op("Sub", last, first), share)
-    window = graph.op("Concat", graph.op("Sub", first, spare), graph.op("Add", last, spare), axis=1)
-    return graph.op(
-        "RoiAlign",
-        planes,
-        window,
-        picture,
-        output_height=CROP_SIDE,
-        output_width=CROP_SIDE,
-        sampling_ratio=1,
-        coordinate_transformation_mode="half_pixel",
-    )
+    crops = []
+    for found, look, scale, samples in ((far, planes, 1.0, 1), (near, quarter, 1 / QUARTER, 2)):
+        first, last = _corners(graph, found.xyxy)
+        spare = graph.op("Mul", graph.op("Sub", last, first), share)
+        window = graph.op("Concat", graph.op("Sub", first, spare), graph.op("Add", last, spare), axis=1)
+        crops.append(
+            graph.op(
+                "RoiAlign",
+                look,
+                window,
+                found.picture,
+                output_height=CROP_SIDE,
+                output_width=CROP_SIDE,
+                sampling_ratio=samples,
+                spatial_scale=scale,
+                coordinate_transformation_mode="half_pixel",
+            )
+        )
+    return graph.op("Concat", *crops, axis=0)
+
+
+def at_a_quarter(graph: GraphBuilder, planes: str) -> str:
+    """Planes (B, 3, h, w) at a quarter of their sides, the mean of each 4×4 pixels."""
+    return graph.conv(planes, averaging(channels=3, factor=QUARTER))
 
 
 def _corners(graph: GraphBuilder, xyxy: str) -> tuple[str, str]:
