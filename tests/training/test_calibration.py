@@ -79,14 +79,19 @@ def test_the_second_stage_counts_for_as_much_as_it_knows():
 
 def test_each_size_and_label_has_its_own_map():
     near, small, wrong = (
-        SecondOpinion(*row) for row in ((0.5, 0.2, 0.1), (0.3, 0.8, -0.1), (0.1, 1.1, -1.0))
+        SecondOpinion(*row) for row in ((0.5, 0.2, 0.1), (0.3, 0.8, -0.1), (0.1, 1.1, -1.0, 0.5))
     )
     score = np.array([[0.2, 0.3, 0.4], [0.2, 0.3, 0.4]])
     look = SecondLook(np.array([[0.6, 0.3, 0.1]] * 2), np.array([True, False]))
     given = Calibration(small=small, near=near, wrong=wrong).apply_both(score, look)
-    for row, opinion in enumerate((small, near)):
-        np.testing.assert_allclose(given[row, :2], opinion.apply(score[row], look.chances[row])[:2])
-        np.testing.assert_allclose(given[row, 2], wrong.apply(score[row], look.chances[row])[2])
+    np.testing.assert_allclose(
+        given[0, :2], sigmoid(0.3 * logit(score[0]) + 0.8 * logit(look.chances[0]) - 0.1)[:2]
+    )
+    np.testing.assert_allclose(
+        given[1, :2], sigmoid(0.5 * logit(score[1]) + 0.2 * logit(look.chances[1]) + 0.1)[:2]
+    )
+    worn_wrong = 0.1 * logit(score[:, 2]) + 1.1 * logit(look.chances[:, 2]) - 1.0 + 0.5 * logit(score[:, 2])
+    np.testing.assert_allclose(given[:, 2], sigmoid(worn_wrong))  # of these scores the last is the best
 
 
 def test_labels_that_are_often_wrong_become_uncertain():

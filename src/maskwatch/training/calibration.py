@@ -18,6 +18,7 @@ import numpy.typing as npt
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
 from maskwatch.evaluate import outcomes
+from maskwatch.labels import MASK_WORN_INCORRECTLY
 
 FloatArray = npt.NDArray[np.float64]
 LEAST_SCORE = 1e-4
@@ -42,18 +43,21 @@ class SecondOpinion:
     Attributes:
         detector, refiner: weights of the detector's score and of the second stage's chance.
         shift: what is added.
+        face: weight of the detector's score for the face's likeliest label, whichever that is.
     """
 
     detector: float = 1.0
     refiner: float = 0.5
     shift: float = 0.0
+    face: float = 0.0
 
     def apply(self, score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating]) -> FloatArray:
-        """Calibrated scores of the detector's and the second stage's chances, of the same shape."""
-        return sigmoid(self.detector * logit(score) + self.refiner * logit(chance) + self.shift)
+        """Calibrated scores (n, 3) of the detector's and the second stage's chances (n, 3)."""
+        odds, best = logit(score), logit(score.max(axis=1, keepdims=True))
+        return sigmoid(self.detector * odds + self.refiner * logit(chance) + self.face * best + self.shift)
 
 
-WORN_WRONG = SecondOpinion(detector=0.3, refiner=1.0, shift=-1.4)
+WORN_WRONG = SecondOpinion(detector=0.3, refiner=1.0, shift=-1.8, face=0.4)
 """For mask_worn_incorrectly, of which the held-out pictures have too few faces: by cross-validation over the
 training photos' 131 (docs/experiments.md), where the second stage was the better judge."""
 
@@ -102,11 +106,15 @@ class Calibration:
 
     def apply_both(self, score: npt.NDArray[np.floating], look: SecondLook) -> FloatArray:
         """Calibrated scores of the detector's (n, 3) and the second stage's."""
-        detector, refiner, shift = (table[look.small.astype(int)] for table in self.weights())
-        return sigmoid(detector * logit(score) + refiner * logit(look.chances) + shift)
+        near, small, wrong = (
+            opinion.apply(score, look.chances) for opinion in (self.near, self.small, self.wrong)
+        )
+        calibrated = np.where(look.small[:, None], small, near)
+        calibrated[:, MASK_WORN_INCORRECTLY] = wrong[:, MASK_WORN_INCORRECTLY]
+        return calibrated
 
     def weights(self) -> FloatArray:
-        """(3, 2, 3): both stages' weights and what is added, for near and for small faces, for each label."""
+        """(4, 2, 3): the numbers of a `SecondOpinion`, for near and for small faces, for each label."""
         rows = [[opinion, opinion, self.wrong] for opinion in (self.near, self.small)]
         return np.array([[astuple(opinion) for opinion in row] for row in rows]).transpose(2, 0, 1)
 
@@ -181,14 +189,15 @@ def _second(
     score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating], true_label: npt.NDArray[np.int8]
 ) -> SecondOpinion:
     """The likeliest weights of both stages' scores (n, 3), for each face's best label by these weights."""
-    opinion = SecondOpinion()
+    start = [SecondOpinion.detector, SecondOpinion.refiner, SecondOpinion.shift]
+    opinion = SecondOpinion(*start)
     for _ in range(_SECOND_ROUNDS):
         best = opinion.apply(score, chance).argmax(axis=1)
         if not _has_both(best == true_label):
             return opinion
         own = np.arange(len(best)), best
         design = np.stack([logit(score[own]), logit(chance[own]), np.ones(len(best))], axis=1)
-        weights = _likeliest(design, best == true_label, astuple(SecondOpinion()))
+        weights = _likeliest(design, best == true_label, start)
         opinion = SecondOpinion(*np.maximum(weights, [_LEAST_WEIGHT, 0.0, -np.inf]).tolist())
     return opinion
 

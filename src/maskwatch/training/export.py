@@ -306,13 +306,15 @@ def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
 def _second(graph: GraphBuilder, found: Found, chance: str, calibration: Calibration) -> str:
     """`Calibration.apply_both`."""
     is_small = graph.op("Cast", is_below(graph, found.xyxy, SMALL_PX), to=onnx.TensorProto.INT64)
-    first, second, shift = (
+    detector, refiner, shift, face = (
         graph.op("Gather", graph.constant(table, np.float32), is_small, axis=0)
         for table in calibration.weights()
     )
-    first_odds = graph.op("Mul", _odds(graph, found.scores), first)
-    second_odds = graph.op("Mul", _odds(graph, chance), second)
-    return graph.op("Sigmoid", graph.op("Add", graph.op("Add", first_odds, second_odds), shift))
+    best = graph.op("Max", *graph.columns(found.scores, len(LABELS)))
+    odds = shift
+    for x, weight in ((found.scores, detector), (chance, refiner), (best, face)):
+        odds = graph.op("Add", odds, graph.op("Mul", _odds(graph, x), weight))
+    return graph.op("Sigmoid", odds)
 
 
 def _odds(graph: GraphBuilder, score: str) -> str:
