@@ -83,15 +83,16 @@ def test_each_size_and_label_has_its_own_map():
     )
     score = np.array([[0.2, 0.3, 0.4], [0.2, 0.3, 0.4]])
     look = SecondLook(np.array([[0.6, 0.3, 0.1]] * 2), np.array([True, False]))
-    given = Calibration(small=small, near=near, wrong=wrong).apply_both(score, look)
-    np.testing.assert_allclose(
-        given[0, :2], sigmoid(0.3 * logit(score[0]) + 0.8 * logit(look.chances[0]) - 0.1)[:2]
-    )
-    np.testing.assert_allclose(
-        given[1, :2], sigmoid(0.5 * logit(score[1]) + 0.2 * logit(look.chances[1]) + 0.1)[:2]
-    )
-    worn_wrong = 0.1 * logit(score[:, 2]) + 1.1 * logit(look.chances[:, 2]) - 1.0 + 0.5 * logit(score[:, 2])
-    np.testing.assert_allclose(given[:, 2], sigmoid(worn_wrong))  # of these scores the last is the best
+    calibration = Calibration(scale=0.9, shift=0.2, small=small, near=near, wrong=wrong)
+    first, second = logit(score), logit(look.chances)
+    of_small = sigmoid(0.3 * first + 0.8 * second - 0.1)
+    of_near = sigmoid(0.5 * first + 0.2 * second + 0.1)
+    of_wrong = sigmoid(0.1 * first + 1.1 * second - 1.0 + 0.5 * first[:, 2:])  # the last is the best
+    both = np.array([[*of_small[0, :2], of_wrong[0, 2]], [*of_near[1, :2], of_wrong[1, 2]]])
+    given = calibration.apply_both(score, look)
+    np.testing.assert_allclose(given[0], both[0])
+    np.testing.assert_allclose(given[1] / both[1], given[1, 0] / both[1, 0])  # the labels' shares stay
+    np.testing.assert_allclose(given[1].max() ** 2, calibration.apply(score[1]).max() * both[1].max())
 
 
 def test_labels_that_are_often_wrong_become_uncertain():

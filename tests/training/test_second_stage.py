@@ -96,6 +96,8 @@ def two_stages(astronaut):
 
 
 CALIBRATION = Calibration(
+    scale=0.9,
+    shift=0.1,
     small=SecondOpinion(0.7, 0.6, -0.4),
     near=SecondOpinion(0.8, 0.3, 0.3),
     wrong=SecondOpinion(0.5, 0.9, -0.5, 0.3),

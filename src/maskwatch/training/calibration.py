@@ -81,7 +81,7 @@ class Calibration:
 
     Attributes:
         scale, shift: of the map; `scale` is above 0.
-        small, near: what takes the map's place where there is a second stage, for with_mask and without_mask.
+        small, near: what makes up scores where there is a second stage, of with_mask and without_mask.
         wrong: the same for mask_worn_incorrectly.
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
@@ -105,13 +105,18 @@ class Calibration:
         return sigmoid(self.scale * logit(score) + self.shift)
 
     def apply_both(self, score: npt.NDArray[np.floating], look: SecondLook) -> FloatArray:
-        """Calibrated scores of the detector's (n, 3) and the second stage's."""
+        """Calibrated scores of the detector's (n, 3) and the second stage's.
+
+        Which near faces there are the detector knows best, and the second stage which label they have: the
+        best score of a near face is the geometric mean of what both make of it and of the map alone.
+        """
         near, small, wrong = (
             opinion.apply(score, look.chances) for opinion in (self.near, self.small, self.wrong)
         )
         calibrated = np.where(look.small[:, None], small, near)
         calibrated[:, MASK_WORN_INCORRECTLY] = wrong[:, MASK_WORN_INCORRECTLY]
-        return calibrated
+        alone, both = (scores.max(axis=1, keepdims=True) for scores in (self.apply(score), calibrated))
+        return np.where(look.small[:, None], calibrated, calibrated * np.sqrt(alone / both))
 
     def weights(self) -> FloatArray:
         """(4, 2, 3): the numbers of a `SecondOpinion`, for near and for small faces, for each label."""
@@ -149,14 +154,15 @@ def calibrate(
     first_right = seen.label == seen.true_label
     if not _has_both(first_right):
         return Calibration()
+    fitted = Calibration(*_platt(seen.label_scores.max(axis=1), first_right))
     if looks is None:
-        fitted = Calibration(*_platt(seen.label_scores.max(axis=1), first_right))
         calibrated = fitted.apply(seen.label_scores)
     else:
         pairs = list(zip(looks, seen.rows, strict=True))
         chances = np.concatenate([look.chances[rows] for look, rows in pairs])
         small = np.concatenate([look.small[rows] for look, rows in pairs])
-        fitted = Calibration(
+        fitted = replace(
+            fitted,
             small=_second(seen.label_scores[small], chances[small], seen.true_label[small]),
             near=_second(seen.label_scores[~small], chances[~small], seen.true_label[~small]),
         )

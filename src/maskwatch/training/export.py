@@ -305,16 +305,21 @@ def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
 
 def _second(graph: GraphBuilder, found: Found, chance: str, calibration: Calibration) -> str:
     """`Calibration.apply_both`."""
-    is_small = graph.op("Cast", is_below(graph, found.xyxy, SMALL_PX), to=onnx.TensorProto.INT64)
+    small = is_below(graph, found.xyxy, SMALL_PX)
+    row = graph.op("Cast", small, to=onnx.TensorProto.INT64)
     detector, refiner, shift, face = (
-        graph.op("Gather", graph.constant(table, np.float32), is_small, axis=0)
-        for table in calibration.weights()
+        graph.op("Gather", graph.constant(table, np.float32), row, axis=0) for table in calibration.weights()
     )
     best = graph.op("Max", *graph.columns(found.scores, len(LABELS)))
     odds = shift
     for x, weight in ((found.scores, detector), (chance, refiner), (best, face)):
         odds = graph.op("Add", odds, graph.op("Mul", _odds(graph, x), weight))
-    return graph.op("Sigmoid", odds)
+    scores = graph.op("Sigmoid", odds)
+    both = graph.op("Max", *graph.columns(scores, len(LABELS)))
+    alone = _platt(graph, best, calibration.scale, calibration.shift)
+    factor = graph.op("Sqrt", graph.op("Div", alone, both))
+    column = graph.op("Unsqueeze", small, graph.constant([1]))
+    return graph.op("Where", column, scores, graph.op("Mul", scores, factor))
 
 
 def _odds(graph: GraphBuilder, score: str) -> str:
