@@ -104,6 +104,16 @@ def test_labels_that_are_often_wrong_become_uncertain():
     assert never_wrong.certainty_threshold < fitted.certainty_threshold
 
 
+def test_where_no_share_is_sure_enough_doubt_is_weighed_against_mistakes():
+    """Half of the labels below 0.8 are wrong, which is worse than doubt, and a tenth above, which is not."""
+    rng = np.random.default_rng(2)
+    share = rng.uniform(0.6, 1, 4000)
+    right = rng.random(4000) > np.where(share < 0.8, 0.5, 0.1)
+    certainty, error = calibration._certainty(share, right, 0.01)
+    assert certainty == pytest.approx(0.8, abs=0.01)
+    assert error == pytest.approx(0.1, abs=0.02)
+
+
 def test_without_mistakes_there_is_nothing_to_learn():
     truths, found = pictures(5, scale=1.0, shift=50.0)
     assert calibrate(truths, found) == Calibration()
