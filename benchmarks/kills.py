@@ -226,9 +226,8 @@ def _pictures(folder: Path) -> None:
     images, annotations = [], []
     for number in range(8):
         label = number % 2
-        image = np.roll(bare, 3 * number, axis=1)
-        if label:
-            image = draw_mask(image, landmarks, rng=np.random.default_rng(number))
+        worn = draw_mask(bare, landmarks, rng=np.random.default_rng(number)) if label else bare
+        image = np.roll(worn, 3 * number, axis=1)
         path = folder / "in" / ("with_mask" if label else "without_mask") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(image).save(path)

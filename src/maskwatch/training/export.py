@@ -35,11 +35,13 @@ from maskwatch.training.second_stage import (
     QUARTER,
     Found,
     at_a_quarter,
+    behind_corner,
     by_crop,
     chances,
     chosen,
     is_below,
     joined,
+    without_corner,
 )
 
 SIZE_MULTIPLE = 8
@@ -82,11 +84,11 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     if network.refiner is None:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
     else:
-        far, near = by_crop(graph, found)
+        far, near = by_crop(graph, behind_corner(graph, found))
         chance = chances(graph, planes, quarter, far, near, network.refiner)
         both = joined(graph, far, near)
-        found = both._replace(scores=_second(graph, both, chance, calibration))
-        found = _above(graph, found, "score_threshold")
+        judged = both._replace(scores=_second(graph, both, chance, calibration))
+        found = _above(graph, without_corner(graph, judged), "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(

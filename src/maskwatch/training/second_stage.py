@@ -20,6 +20,7 @@ from maskwatch.training.refiner import (
 
 QUARTER = 4
 """The coarse look's factor."""
+_CORNER = [[0, 0, CROP_SIDE, CROP_SIDE]]
 
 
 class Found(NamedTuple):
@@ -34,6 +35,23 @@ def chosen(graph: GraphBuilder, found: Found, mask: str) -> Found:
     """The faces at which the mask (n,) is true."""
     rows = graph.op("Squeeze", graph.op("NonZero", mask), graph.constant([0]))
     return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
+
+
+def behind_corner(graph: GraphBuilder, found: Found) -> Found:
+    """The faces behind a corner of the first picture, which no label is likely for.
+
+    onnxruntime's WebGPU works on no empty batch, and a picture may hold no face.
+    """
+    return Found(
+        picture=graph.op("Concat", graph.constant([0]), found.picture, axis=0),
+        xyxy=graph.op("Concat", graph.constant(_CORNER, np.float32), found.xyxy, axis=0),
+        scores=graph.op("Concat", graph.constant([[0, 0, 0]], np.float32), found.scores, axis=0),
+    )
+
+
+def without_corner(graph: GraphBuilder, found: Found) -> Found:
+    """The faces of `behind_corner` alone."""
+    return Found(*(graph.slice(x, [1], [np.iinfo(np.int64).max], [0]) for x in found))
 
 
 def is_below(graph: GraphBuilder, xyxy: str, px: float) -> str:
@@ -58,12 +76,11 @@ def joined(graph: GraphBuilder, far: Found, near: Found) -> Found:
 def chances(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner) -> str:
     """`Refiner.chances` (n, 3) of the faces `joined`, in a batch of RGB planes (B, 3, h, w).
 
-    A corner of the first picture is judged, too: onnxruntime's WebGPU works on no empty batch.
+    A corner of the first picture is judged beside the near ones, of which there may be none, too.
     """
-    corner = graph.constant([[0, 0, CROP_SIDE, CROP_SIDE]], np.float32)
     near = near._replace(
         picture=graph.op("Concat", near.picture, graph.constant([0]), axis=0),
-        xyxy=graph.op("Concat", near.xyxy, corner, axis=0),
+        xyxy=graph.op("Concat", near.xyxy, graph.constant(_CORNER, np.float32), axis=0),
     )
     every = graph.op("Softmax", _logits(graph, crop(graph, planes, quarter, far, near), refiner), axis=1)
     labels = graph.slice(every, [0, 0], [-1, NO_FACE], [0, 1])
