@@ -132,9 +132,10 @@ class MobileNetBackbone(nn.Module):
     def train(self, mode: bool = True) -> MobileNetBackbone:
         """As any module's; norms that are frozen stay as in use."""
         super().train(mode)
-        for module in (self.norm, self.stages) if self._frozen_norms else ():
-            for part in module.modules():
-                part.training = part.training and not isinstance(part, nn.BatchNorm2d)
+        if self._frozen_norms:
+            for part in (self.norm, *self.stages.modules()):
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         return self
 
 

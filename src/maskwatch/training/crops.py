@@ -45,7 +45,7 @@ class Cropper:
         )
         count = graph.op("Squeeze", graph.shape("xyxy", 0, 1))
         rows = graph.op("Range", graph.constant(0), count, graph.constant(1))
-        parts = by_crop(graph, Found("picture", "xyxy", rows))
+        parts = by_crop(graph, Found("picture", "xyxy", rows))  # their numbers in the scores' place
         crops = crop(graph, planes, at_a_quarter(graph, planes), *parts)
         order = joined(graph, *parts).scores
         graph.rename(graph.op("Cast", graph.op("Round", crops), to=onnx.TensorProto.UINT8), "crops")
