@@ -40,16 +40,16 @@ _OUTLINES: Final[dict[str, list[tuple[float, float]]]] = {
     "bandana": [(0, 0.32), (0.50, 0.36), (1.08, 0.42), (1.02, 1.20), (0.45, 2.10), (0, 2.50)],
 }
 _OUTLINE_OF_KIND: Final[dict[MaskKind, str]] = {"black": "cloth", "printed": "cloth"}
-# How far down, and how squeezed, a mask sits that is not over the nose: v → offset + scale·v.
-_WEAR_SHIFT: Final[dict[Wear, tuple[float, float]]] = {
-    "over_nose": (0.0, 1.0),
-    "under_nose": (0.58, 0.70),
-    "on_chin": (1.08, 0.48),
+# Where the middle of the upper edge sits of a mask that is not over the nose (v), how squeezed the mask is
+# (least and most), and how far its loops lift the ends of it (least and most, at u = 1).
+_WORN_WRONG: Final[dict[Wear, tuple[float, tuple[float, float], tuple[float, float]]]] = {
+    "under_nose": (0.74, (0.66, 0.88), (0.0, 0.40)),
+    "on_chin": (1.30, (0.28, 0.52), (0.10, 0.70)),
 }
 LOWER_OF_WEAR: Final[dict[Wear, tuple[float, float]]] = {
     "over_nose": (-0.08, 0.12),
-    "under_nose": (-0.14, 0.14),
-    "on_chin": (-0.08, 0.20),
+    "under_nose": (-0.12, 0.14),
+    "on_chin": (-0.12, 0.20),
 }
 """How much lower a mask can sit, in distances from the eyes to the mouth, and still be worn so."""
 _MASK_COLOURS: Final[dict[str, list[tuple[int, int, int]]]] = {
@@ -94,9 +94,8 @@ def draw_mask(
     def put_on(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
         shape = np.array(_OUTLINES[_OUTLINE_OF_KIND.get(kind, kind)])
         half = shape * rng.uniform(0.93, 1.07, size=(1, 2)) + rng.normal(0, 0.015, size=shape.shape)
-        offset, squeeze = _WEAR_SHIFT[wear]
-        half[:, 1] = offset + lower + squeeze * half[:, 1]
         half[[0, -1], 0] = 0
+        half[:, 1] = _worn(half, wear, rng) + lower
         if kind != "bandana":
             _draw_ear_loops(canvas, face, half, rng)
         texture = _mask_texture(kind, half, rng) if cloth is None else photographed_texture(cloth, half)
@@ -107,6 +106,18 @@ def draw_mask(
             _draw_valve(canvas, face, half, rng)
 
     return drawn_on(image, landmarks, put_on, rng, "draw_mask(image)")
+
+
+def _worn(half: npt.NDArray[np.floating], wear: Wear, rng: np.random.Generator) -> npt.NDArray[np.floating]:
+    """The v (n,) of an outline's points (n, 2) where the mask is worn so.
+
+    Pulled down, it lies in folds along the jaw, as its loops still hang on the ears.
+    """
+    u, v = half.T
+    if wear not in _WORN_WRONG:
+        return v
+    top, squeeze, lift = _WORN_WRONG[wear]
+    return np.asarray(top + rng.uniform(*squeeze) * (v - v[0]) - rng.uniform(*lift) * u**2)
 
 
 def _draw_ear_loops(
