@@ -12,15 +12,14 @@ from maskwatch.evaluate import outcomes
 from maskwatch.training import calibration
 from maskwatch.training.calibration import (
     MISS_COST,
-    WORN_WRONG,
     WORTH_REPORTING,
     Calibration,
-    SecondLook,
-    SecondOpinion,
+    Pool,
     calibrate,
     logit,
     sigmoid,
 )
+from maskwatch.training.refiner import LEAST_CHANCE
 
 
 def pictures(count, *, scale, shift, wrong_label=0.0, seed=0):
@@ -54,45 +53,51 @@ def test_the_map_that_made_the_outcomes_is_found():
     assert fitted.detections == 4000
 
 
-def test_the_second_stage_counts_for_as_much_as_it_knows():
-    """At small faces the outcome follows its chance, at the others the detector's score."""
-    truths, found = pictures(3000, scale=1.5, shift=0.2)
+def test_either_stage_counts_for_as_much_as_it_knows():
+    """The outcomes are made by a known pool of both."""
     rng = np.random.default_rng(1)
-    looks = []
-    for number, (truth, one) in enumerate(zip(truths, found, strict=True)):
-        small = bool(number % 2)
-        chance = np.full((1, 3), 0.01)
-        chance[0, 0] = rng.uniform(0.05, 0.95)
-        if small:
-            hit = rng.random() < sigmoid(1.2 * logit(chance[0, :1]) + 0.3 * logit(one.score) - 0.5)[0]
-            found[number] = replace(one, xyxy=truth.faces.xyxy if hit else truth.faces.xyxy + 45)
-        looks.append(SecondLook(chance, np.array([small])))
-    fitted = calibrate(truths, found, looks)
-    assert fitted.near.detector == pytest.approx(1.5, abs=0.2)
-    assert fitted.near.refiner == pytest.approx(0, abs=0.1)
-    assert fitted.near.shift == pytest.approx(0.2, abs=0.2)
-    assert fitted.small.detector == pytest.approx(0.3, abs=0.15)
-    assert fitted.small.refiner == pytest.approx(1.2, abs=0.2)
-    assert fitted.small.shift == pytest.approx(-0.5, abs=0.2)
-    assert fitted.wrong == WORN_WRONG
+    true = Pool(face_detector=0.6, face_refiner=1.1, face_shift=-0.4, label_detector=0.3, label_refiner=0.9)
+    box = np.array([[10, 10, 50, 50]], np.float32)
+    truths, found, looks = [], [], []
+    for _ in range(4000):
+        score, logits = rng.uniform(0.02, 0.98, (1, 3)), rng.normal(0, 1.5, (1, 4))
+        chances = true.apply(score, logits)[0]
+        outcome = rng.choice(4, p=[*chances, 1 - chances.sum()])
+        if outcome == 2:
+            continue  # a mask worn incorrectly is too rare to learn from
+        faces = Detections(xyxy=box, score=np.ones(1, np.float32), label=np.array([outcome % 3], np.int8))
+        truths.append(LabelledImage(Path("x"), (100, 100), faces, np.array([False])))
+        found.append(
+            Detections(
+                xyxy=box + 45 * (outcome == 3),
+                score=score.max(axis=1).astype(np.float32),
+                label=score.argmax(axis=1).astype(np.int8),
+                label_scores=score.astype(np.float32),
+            )
+        )
+        looks.append(logits)
+    pool = calibrate(truths, found, looks).pool
+    assert pool.face_detector == pytest.approx(true.face_detector, abs=0.1)
+    assert pool.face_refiner == pytest.approx(true.face_refiner, abs=0.15)
+    assert pool.label_detector == pytest.approx(true.label_detector, abs=0.08)
+    assert pool.label_refiner == pytest.approx(true.label_refiner, abs=0.1)
 
 
-def test_each_size_and_label_has_its_own_map():
-    near, small, wrong = (
-        SecondOpinion(*row) for row in ((0.5, 0.2, 0.1), (0.3, 0.8, -0.1), (0.1, 1.1, -1.0, 0.5))
-    )
-    score = np.array([[0.2, 0.3, 0.4], [0.2, 0.3, 0.4]])
-    look = SecondLook(np.array([[0.6, 0.3, 0.1]] * 2), np.array([True, False]))
-    calibration = Calibration(scale=0.9, shift=0.2, small=small, near=near, wrong=wrong)
-    first, second = logit(score), logit(look.chances)
-    of_small = sigmoid(0.3 * first + 0.8 * second - 0.1)
-    of_near = sigmoid(0.5 * first + 0.2 * second + 0.1)
-    of_wrong = sigmoid(0.1 * first + 1.1 * second - 1.0 + 0.5 * first[:, 2:])  # the last is the best
-    both = np.array([[*of_small[0, :2], of_wrong[0, 2]], [*of_near[1, :2], of_wrong[1, 2]]])
-    given = calibration.apply_both(score, look)
-    np.testing.assert_allclose(given[0], both[0])
-    np.testing.assert_allclose(given[1] / both[1], given[1, 0] / both[1, 0])  # the labels' shares stay
-    np.testing.assert_allclose(given[1].max() ** 2, calibration.apply(score[1]).max() * both[1].max())
+def test_a_pool_tells_whether_there_is_a_face_from_which_label_it_has():
+    score = np.array([[0.2, 0.3, 0.4]])
+    logits = np.log([[0.5, 0.2, 0.1, 0.2]])
+    pool = Pool(face_detector=0.9, face_refiner=0.5, face_shift=0.1, label_detector=0.5, label_refiner=2.0)
+    given = pool.apply(score, logits)[0]
+    np.testing.assert_allclose(given.sum(), sigmoid(0.9 * logit(score[0, 2:]) + 0.5 * np.log([4.0]) + 0.1)[0])
+    share = score[0] ** 0.5 * np.array([0.5, 0.2, 0.1]) ** 2
+    np.testing.assert_allclose(given / given.sum(), share / share.sum())
+
+
+def test_a_second_stage_that_is_too_sure_of_no_face_cannot_forbid_one():
+    score, logits = np.array([[0.9, 0.1, 0.1]]), np.array([[0.0, 0.0, 0.0, 50.0]])
+    pool = Pool(face_detector=1.0, face_refiner=0.5, face_shift=0.0)
+    expected = sigmoid(logit(np.array([0.9])) + 0.5 * logit(np.array([LEAST_CHANCE])))
+    np.testing.assert_allclose(pool.apply(score, logits).sum(), expected)
 
 
 def test_labels_that_are_often_wrong_become_uncertain():

@@ -15,7 +15,7 @@ import torch
 from maskwatch import Detector, TrainingError
 from maskwatch.boxes import iou, size
 from maskwatch.training import refine
-from maskwatch.training.calibration import Calibration, SecondLook, SecondOpinion
+from maskwatch.training.calibration import Calibration, Pool
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
 from maskwatch.training.crops import CropBatches, Cropper
@@ -24,7 +24,7 @@ from maskwatch.training.mix import mix
 from maskwatch.training.network import MaskNet
 from maskwatch.training.pictures import PictureCache
 from maskwatch.training.refine import train_refiner
-from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NEAR_CROP_PX, NO_FACE, SMALL_PX
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NEAR_CROP_PX, NO_FACE
 from maskwatch.training.samples import SampleMaker
 
 LAYOUT = NetworkConfig(context_blocks=(0, 0, 0), label_blocks=0, refiner_blocks=5, refiner_features=32)
@@ -63,7 +63,7 @@ def sampled(image, box, side):
 
 @pytest.mark.parametrize(
     "box",
-    [[200, 100, 221, 128], [3, 400, 11, 410], [-5, -8, 15, 17], [180, 60, 240, 120], [180, 60, 268, 176]],
+    [[200, 100, 221, 128], [3, 400, 11, 410], [-5, -8, 15, 17], [180, 60, 240, 120], [180, 60, 318, 226]],
 )
 def test_crops_hold_the_face_and_what_is_around_it(astronaut, box):
     """Across the border, too."""
@@ -96,11 +96,7 @@ def two_stages(astronaut):
 
 
 CALIBRATION = Calibration(
-    scale=0.9,
-    shift=0.1,
-    small=SecondOpinion(0.7, 0.6, -0.4),
-    near=SecondOpinion(0.8, 0.3, 0.3),
-    wrong=SecondOpinion(0.5, 0.9, -0.5, 0.3),
+    pool=Pool(face_detector=0.8, face_refiner=0.6, face_shift=0.2, label_detector=0.7, label_refiner=0.4)
 )
 
 
@@ -116,15 +112,14 @@ def test_the_model_judges_faces_twice(two_stages, astronaut):
     images = np.stack([astronaut, astronaut[::-1]])
     threshold = 0.6
     picture, xyxy, scores = run_graph(two_stages.first_stage(), images, 0.3, Calibration())
-    small = size(xyxy) < SMALL_PX
-    assert 10 < small.sum() < len(small) - 10
-    assert (size(xyxy) >= NEAR_CROP_PX).any()
+    near = size(xyxy) >= NEAR_CROP_PX
+    assert 3 < near.sum() < len(near) - 10
     crops = np.stack([reference_crop(images[p], box) for p, box in zip(picture, xyxy, strict=True)])
     with torch.no_grad():
-        chances = two_stages.refiner.chances(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float()).numpy()
-    expected = CALIBRATION.apply_both(scores, SecondLook(chances, small))
+        logits = two_stages.refiner(torch.from_numpy(crops.transpose(0, 3, 1, 2)).float()).numpy()
+    expected = CALIBRATION.pool.apply(scores, logits)
     kept = expected.max(axis=1) > threshold
-    assert 3 < kept[small].sum() < small.sum() - 3
+    assert 3 < kept.sum() < len(kept) - 3
 
     found_picture, found_xyxy, found_scores = run_graph(two_stages, images, threshold)
     assert len(found_picture) == kept.sum()

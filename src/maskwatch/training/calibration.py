@@ -2,15 +2,15 @@
 
 A score is to be the share of such detections that are right (Guo et al. 2017). Platt's map
 (Platt 1999), score → σ(scale · logit(score) + shift), is fitted to the held-out detections; as it
-rises, it changes no ranking. Where there is a second stage, maps of both scores take its place, one for small
-and one for near faces, fitted in the same way, and so is the threshold for `uncertain`. As such a score is a
-chance, what is reported follows from what a missed face costs, and is the same for each model.
+rises, it changes no ranking. Where there is a second stage, a pool of both ones' answers takes its place, and
+is fitted in the same way, as is the threshold for `uncertain`. As such a score is a chance, what is reported
+follows from what a missed face costs, and is the same for each model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections
 from maskwatch.evaluate import outcomes
-from maskwatch.labels import MASK_WORN_INCORRECTLY
+from maskwatch.labels import WITH_MASK, WITHOUT_MASK
+from maskwatch.training.refiner import LEAST_CHANCE, MOST_CHANCE, NO_FACE
 
 FloatArray = npt.NDArray[np.float64]
 LEAST_SCORE = 1e-4
@@ -32,50 +33,36 @@ DOUBT_COST = 0.2
 LEAST_CERTAINTY = 0.6
 """A label with less than this share of the label scores is never sure, however few were wrong."""
 _NEWTON_ROUNDS = 50
-_SECOND_ROUNDS = 4
 _LEAST_WEIGHT = 0.05
 _PRIOR_WEIGHT = 4.0
 """How many made-up detections hold the map to the identity where there are few real ones."""
 
 
 @dataclass(frozen=True)
-class SecondOpinion:
-    """How the log-odds of both stages make up a face's calibrated score; the defaults are a guess.
+class Pool:
+    """How both stages' answers make up a face's calibrated scores; the defaults are a guess.
+
+    Whether there is a face is a matter of both stages' log-odds, and which label it has of both ones' shares,
+    multiplied and made to add up to 1 again (a logarithmic opinion pool, Genest and Zidek 1986).
 
     Attributes:
-        detector, refiner: weights of the detector's score and of the second stage's chance.
-        shift: what is added.
-        face: weight of the detector's score for the face's likeliest label, whichever that is.
+        face_detector, face_refiner: weights of the log-odds of a face, by the detector's best score and by
+            the second stage.
+        face_shift: what is added to these.
+        label_detector, label_refiner: exponents of the labels' scores.
     """
 
-    detector: float = 1.0
-    refiner: float = 0.5
-    shift: float = 0.0
-    face: float = 0.0
+    face_detector: float = 1.0
+    face_refiner: float = 0.5
+    face_shift: float = 0.0
+    label_detector: float = 0.5
+    label_refiner: float = 0.5
 
-    def apply(self, score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating]) -> FloatArray:
-        """Calibrated scores (n, 3) of the detector's and the second stage's chances (n, 3)."""
-        odds, best = logit(score), logit(score.max(axis=1, keepdims=True))
-        return sigmoid(self.detector * odds + self.refiner * logit(chance) + self.face * best + self.shift)
-
-
-WORN_WRONG = SecondOpinion(detector=0.5, refiner=0.8, shift=-1.25, face=0.6)
-"""For mask_worn_incorrectly, of which the held-out pictures have too few faces: by cross-validation over the
-training photos' 131 (docs/experiments.md), where the second stage was the better judge; a little nearer to
-the detector, as that one was trained for minutes only."""
-
-
-@dataclass(frozen=True)
-class SecondLook:
-    """What the second stage makes of the n faces of a picture.
-
-    Attributes:
-        chances: (n, 3) of the labels.
-        small: (n,) whether a face is below `refiner.SMALL_PX`.
-    """
-
-    chances: npt.NDArray[np.floating]
-    small: npt.NDArray[np.bool_]
+    def apply(self, score: npt.NDArray[np.floating], logits: npt.NDArray[np.floating]) -> FloatArray:
+        """Calibrated scores (n, 3) of the detector's (n, 3) and the second stage's logits (n, 4)."""
+        seen = self.face_detector * logit(score.max(axis=1)) + self.face_refiner * logit(face_chance(logits))
+        label = self.label_detector * log_score(score) + self.label_refiner * logits[:, :NO_FACE]
+        return sigmoid(seen + self.face_shift)[:, None] * shares(label)
 
 
 @dataclass(frozen=True)
@@ -84,8 +71,7 @@ class Calibration:
 
     Attributes:
         scale, shift: of the map; `scale` is above 0.
-        small, near: what makes up scores where there is a second stage, of with_mask and without_mask.
-        wrong: the same for mask_worn_incorrectly.
+        pool: what makes up scores where there is a second stage.
         score_threshold: faces from this calibrated score on are reported.
         certainty_threshold: a label with a smaller share of the label scores is `uncertain`.
         target_error: share of wrong labels that the certainty threshold lets through: what was asked for,
@@ -95,9 +81,7 @@ class Calibration:
 
     scale: float = 1.0
     shift: float = 0.0
-    small: SecondOpinion = SecondOpinion()
-    near: SecondOpinion = SecondOpinion()
-    wrong: SecondOpinion = WORN_WRONG
+    pool: Pool = Pool()
     score_threshold: float = WORTH_REPORTING
     certainty_threshold: float = 0.6
     target_error: float = 0.0
@@ -107,30 +91,27 @@ class Calibration:
         """Calibrated scores of raw ones."""
         return sigmoid(self.scale * logit(score) + self.shift)
 
-    def apply_both(self, score: npt.NDArray[np.floating], look: SecondLook) -> FloatArray:
-        """Calibrated scores of the detector's (n, 3) and the second stage's.
-
-        Which near faces there are the detector knows best, and the second stage which label they have: the
-        best score of a near face is the geometric mean of what both make of it and of the map alone.
-        """
-        near, small, wrong = (
-            opinion.apply(score, look.chances) for opinion in (self.near, self.small, self.wrong)
-        )
-        calibrated = np.where(look.small[:, None], small, near)
-        calibrated[:, MASK_WORN_INCORRECTLY] = wrong[:, MASK_WORN_INCORRECTLY]
-        alone, both = (scores.max(axis=1, keepdims=True) for scores in (self.apply(score), calibrated))
-        return np.where(look.small[:, None], calibrated, calibrated * np.sqrt(alone / both))
-
-    def weights(self) -> FloatArray:
-        """(4, 2, 3): the numbers of a `SecondOpinion`, for near and for small faces, for each label."""
-        rows = [[opinion, opinion, self.wrong] for opinion in (self.near, self.small)]
-        return np.array([[astuple(opinion) for opinion in row] for row in rows]).transpose(2, 0, 1)
-
 
 def logit(score: npt.NDArray[np.floating]) -> FloatArray:
     """Log-odds of scores, which are kept off 0 and 1."""
     kept = np.clip(score.astype(np.float64), LEAST_SCORE, 1 - LEAST_SCORE)
     return np.log(kept / (1 - kept))
+
+
+def log_score(score: npt.NDArray[np.floating]) -> FloatArray:
+    """Logarithms of scores, which are kept off 0."""
+    return np.log(np.maximum(score.astype(np.float64), LEAST_SCORE))
+
+
+def face_chance(logits: npt.NDArray[np.floating]) -> FloatArray:
+    """How likely there is a face (n,), by the second stage's logits (n, 4): kept off 0 and 1."""
+    return np.clip(1 - shares(logits)[:, NO_FACE], LEAST_CHANCE, MOST_CHANCE)
+
+
+def shares(logits: npt.NDArray[np.floating]) -> FloatArray:
+    """What share each of the k classes has (n, k), by logits (n, k): softmax."""
+    chances = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(chances / chances.sum(axis=1, keepdims=True))
 
 
 def sigmoid(x: FloatArray) -> FloatArray:
@@ -141,13 +122,13 @@ def sigmoid(x: FloatArray) -> FloatArray:
 def calibrate(
     truths: Sequence[LabelledImage],
     found: Sequence[Detections],
-    looks: Sequence[SecondLook] | None = None,
+    looks: Sequence[npt.NDArray[np.floating]] | None = None,
     *,
     target_error: float = 0.02,
 ) -> Calibration:
     """Fit to uncalibrated detections `found`, down to a low score, of held-out pictures.
 
-    `looks` are the second stage's at the faces of each picture.
+    `looks` are the second stage's logits (n, 4) of the faces of each picture.
 
     The certainty threshold is the lowest at which at most `target_error` of the labels that are not
     `uncertain` are wrong. Without both right and wrong detections there is nothing to learn from, and the
@@ -157,19 +138,13 @@ def calibrate(
     first_right = seen.label == seen.true_label
     if not _has_both(first_right):
         return Calibration()
-    fitted = Calibration(*_platt(seen.label_scores.max(axis=1), first_right))
     if looks is None:
+        fitted = Calibration(*_platt(seen.label_scores.max(axis=1), first_right))
         calibrated = fitted.apply(seen.label_scores)
     else:
-        pairs = list(zip(looks, seen.rows, strict=True))
-        chances = np.concatenate([look.chances[rows] for look, rows in pairs])
-        small = np.concatenate([look.small[rows] for look, rows in pairs])
-        fitted = replace(
-            fitted,
-            small=_second(seen.label_scores[small], chances[small], seen.true_label[small]),
-            near=_second(seen.label_scores[~small], chances[~small], seen.true_label[~small]),
-        )
-        calibrated = fitted.apply_both(seen.label_scores, SecondLook(chances, small))
+        logits = np.concatenate([look[rows] for look, rows in zip(looks, seen.rows, strict=True)])
+        fitted = Calibration(pool=_pool(seen.label_scores, logits, seen.true_label))
+        calibrated = fitted.pool.apply(seen.label_scores, logits)
     score, right = calibrated.max(axis=1), calibrated.argmax(axis=1) == seen.true_label
     on_faces = (score >= WORTH_REPORTING) & (seen.true_label >= 0)
     share = score[on_faces] / calibrated[on_faces].sum(axis=1)
@@ -194,21 +169,28 @@ def _platt(score: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> tup
     return max(scale, _LEAST_WEIGHT), shift
 
 
-def _second(
-    score: npt.NDArray[np.floating], chance: npt.NDArray[np.floating], true_label: npt.NDArray[np.int8]
-) -> SecondOpinion:
-    """The likeliest weights of both stages' scores (n, 3), for each face's best label by these weights."""
-    start = [SecondOpinion.detector, SecondOpinion.refiner, SecondOpinion.shift]
-    opinion = SecondOpinion(*start)
-    for _ in range(_SECOND_ROUNDS):
-        best = opinion.apply(score, chance).argmax(axis=1)
-        if not _has_both(best == true_label):
-            return opinion
-        own = np.arange(len(best)), best
-        design = np.stack([logit(score[own]), logit(chance[own]), np.ones(len(best))], axis=1)
-        weights = _likeliest(design, best == true_label, start)
-        opinion = SecondOpinion(*np.maximum(weights, [_LEAST_WEIGHT, 0.0, -np.inf]).tolist())
-    return opinion
+def _pool(
+    score: npt.NDArray[np.floating], logits: npt.NDArray[np.floating], true_label: npt.NDArray[np.int8]
+) -> Pool:
+    """The likeliest pool of both stages' answers, (n, 3) and (n, 4).
+
+    Of mask_worn_incorrectly the held-out pictures have too few faces: how much either stage counts is told
+    by the other two labels.
+    """
+    start = Pool()
+    design = [logit(score.max(axis=1)), logit(face_chance(logits)), np.ones(len(score))]
+    face = _likeliest(
+        np.stack(design, axis=1), true_label >= 0, [start.face_detector, start.face_refiner, start.face_shift]
+    )
+    plain = (true_label == WITH_MASK) | (true_label == WITHOUT_MASK)
+    against = [x[plain, WITH_MASK] - x[plain, WITHOUT_MASK] for x in (log_score(score), logits)]
+    label = _likeliest(
+        np.stack(against, axis=1),
+        true_label[plain] == WITH_MASK,
+        [start.label_detector, start.label_refiner],
+    )
+    least = [_LEAST_WEIGHT, 0.0, -np.inf, 0.0, 0.0]
+    return Pool(*np.maximum([*face, *label], least).tolist())
 
 
 def _likeliest(design: FloatArray, right: npt.NDArray[np.bool_], start: Sequence[float]) -> list[float]:

@@ -36,7 +36,7 @@ class NetworkConfig:
         context_blocks: residual blocks after the stages at strides 8, 16 and 32.
         wide_context: whether these are wide with a depthwise 5×5, or narrow with a dense 3×3.
         label_blocks: residual units in each level's label branch.
-        refiner_blocks: inverted residuals of the second stage, which judges small faces again; 0: none.
+        refiner_blocks: inverted residuals of the second stage, which judges faces again; 0: none.
         refiner_features: width before its last layer.
         near_margin: share of its sides by which the exported model makes a near face's box larger on each
             side, see `network.roomier`; what is learnt stays as labelled.

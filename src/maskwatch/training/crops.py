@@ -18,12 +18,11 @@ from maskwatch.codec import Letterboxed
 from maskwatch.detections import Detections
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.frames import Image
-from maskwatch.training.calibration import SecondLook
 from maskwatch.training.config import TrainConfig
 from maskwatch.training.graph import GraphBuilder, value
-from maskwatch.training.refiner import CROP_SIDE, NO_FACE, SMALL_PX, Refiner
+from maskwatch.training.refiner import CROP_SIDE, NEAR_CROP_PX, NO_FACE, Refiner
 from maskwatch.training.samples import Sample, SampleMaker, draw_side, worker_generator
-from maskwatch.training.second_stage import Found, at_a_quarter, by_crop, crop, joined
+from maskwatch.training.second_stage import Found, at_a_quarter, crop
 
 FloatArray = npt.NDArray[np.float32]
 LEAST_PX = 5.0
@@ -32,6 +31,7 @@ SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
 """A find is of a labelled face from the first on, and no face below the second."""
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, turned=False, threads=1)
 _MOST_FACES, _LEAST_OTHERS = 24, 3
+_FIRST_PICTURE = onnx.helper.make_tensor("value", onnx.TensorProto.INT64, [1], [0])
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
 
 
@@ -43,23 +43,19 @@ class Cropper:
         planes = graph.op(
             "Cast", graph.op("Transpose", "images", perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT
         )
-        count = graph.op("Squeeze", graph.shape("xyxy", 0, 1))
-        rows = graph.op("Range", graph.constant(0), count, graph.constant(1))
-        parts = by_crop(graph, Found("picture", "xyxy", rows))  # their numbers in the scores' place
+        parts = []
+        for xyxy in ("far", "near"):
+            picture = graph.op("ConstantOfShape", graph.shape(xyxy, 0, 1), value=_FIRST_PICTURE)
+            parts.append(Found(picture, xyxy, scores=""))
         crops = crop(graph, planes, at_a_quarter(graph, planes), *parts)
-        order = joined(graph, *parts).scores
         graph.rename(graph.op("Cast", graph.op("Round", crops), to=onnx.TensorProto.UINT8), "crops")
-        graph.rename(graph.op("Identity", order), "order")
         model = graph.model(
             [
                 value("images", np.uint8, ["batch", "height", "width", 3]),
-                value("picture", np.int64, ["n"]),
-                value("xyxy", np.float32, ["n", 4]),
+                value("far", np.float32, ["m", 4]),
+                value("near", np.float32, ["n", 4]),
             ],
-            [
-                value("crops", np.uint8, ["n", 3, CROP_SIDE, CROP_SIDE]),
-                value("order", np.int64, ["n"]),
-            ],
+            [value("crops", np.uint8, ["faces", 3, CROP_SIDE, CROP_SIDE])],
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -69,22 +65,23 @@ class Cropper:
 
     def cut(self, image: Image, xyxy: FloatArray) -> npt.NDArray[np.uint8]:
         """RGB crops (n, 3, side, side) of boxes (n, 4) in a picture (h, w, 3)."""
-        feed = {"images": image[None], "picture": np.zeros(len(xyxy), np.int64), "xyxy": xyxy}
-        crops, order = map(np.asarray, self._session.run(["crops", "order"], feed))
-        cut = np.empty_like(crops)
-        cut[order] = crops
+        far = boxes.size(xyxy) < NEAR_CROP_PX
+        feed = {"images": image[None], "far": xyxy[far], "near": xyxy[~far]}
+        cut = np.empty((len(xyxy), 3, CROP_SIDE, CROP_SIDE), np.uint8)
+        cut[np.argsort(~far, kind="stable")] = self._session.run(["crops"], feed)[0]
         return cut
 
 
-def second_look(refiner: Refiner, cropper: Cropper, picture: Letterboxed, faces: Detections) -> SecondLook:
-    """What the second stage makes of the n faces of a picture."""
+def second_look(
+    refiner: Refiner, cropper: Cropper, picture: Letterboxed, faces: Detections
+) -> npt.NDArray[np.float32]:
+    """What the second stage makes of the n faces of a picture: logits (n, 4)."""
     factor = np.tile(np.array(picture.content_wh) / np.array(picture.size_wh), 2).astype(np.float32)
-    xyxy = faces.xyxy * factor
     if not len(faces):
-        return SecondLook(np.zeros((0, NO_FACE)), np.zeros(0, dtype=bool))
+        return np.zeros((0, NO_FACE + 1), np.float32)
     with torch.no_grad():
-        crops = torch.from_numpy(cropper.cut(picture.pixels, xyxy)).float()
-        return SecondLook(refiner.chances(crops).numpy(), boxes.size(xyxy) < SMALL_PX)
+        logits = refiner(torch.from_numpy(cropper.cut(picture.pixels, faces.xyxy * factor)).float())
+    return np.asarray(logits, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -26,22 +26,20 @@ from maskwatch.files import write_whole
 from maskwatch.labels import LABELS
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
-from maskwatch.training.calibration import LEAST_SCORE, Calibration
+from maskwatch.training.calibration import LEAST_SCORE, Calibration, Pool
 from maskwatch.training.graph import GraphBuilder, value
 from maskwatch.training.layers import add_module, folded, side_by_side, widened
 from maskwatch.training.network import LARGEST_LOG_SIZE, NEAR_PX, Head, MaskNet
-from maskwatch.training.refiner import MOST_CHANCE, SMALL_PX
+from maskwatch.training.refiner import LEAST_CHANCE, MOST_CHANCE, NO_FACE
 from maskwatch.training.second_stage import (
     QUARTER,
     Found,
     at_a_quarter,
-    behind_corner,
     by_crop,
-    chances,
     chosen,
-    is_below,
     joined,
-    without_corner,
+    second_look,
+    without_corners,
 )
 
 SIZE_MULTIPLE = 8
@@ -84,11 +82,11 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
     if network.refiner is None:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
     else:
-        far, near = by_crop(graph, behind_corner(graph, found))
-        chance = chances(graph, planes, quarter, far, near, network.refiner)
+        far, near = by_crop(graph, found)
+        logits = second_look(graph, planes, quarter, far, near, network.refiner)
         both = joined(graph, far, near)
-        judged = both._replace(scores=_second(graph, both, chance, calibration))
-        found = _above(graph, without_corner(graph, judged), "score_threshold")
+        judged = both._replace(scores=_pooled(graph, both.scores, logits, calibration.pool))
+        found = _above(graph, without_corners(graph, judged), "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(
@@ -287,16 +285,13 @@ def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
 def _raw_threshold(graph: GraphBuilder, calibration: Calibration, *, has_second_stage: bool) -> str:
     """The score threshold as the detector means it, before calibration.
 
-    Before a second stage it is low enough for what that one can raise most; a mask that it alone takes for
-    worn wrong is reported where the detector is as sure as that of some label.
+    Before a second stage it is low enough for what that one can raise most.
     """
     if not has_second_stage:
         return _platt(graph, "score_threshold", 1 / calibration.scale, -calibration.shift / calibration.scale)
-    raw = []
-    for opinion in (calibration.small, calibration.near):
-        most = opinion.refiner * math.log(MOST_CHANCE / (1 - MOST_CHANCE)) + opinion.shift
-        raw.append(_platt(graph, "score_threshold", 1 / opinion.detector, -most / opinion.detector))
-    return graph.op("Min", *raw)
+    pool = calibration.pool
+    most = pool.face_refiner * math.log(MOST_CHANCE / (1 - MOST_CHANCE)) + pool.face_shift
+    return _platt(graph, "score_threshold", 1 / pool.face_detector, -most / pool.face_detector)
 
 
 def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
@@ -305,23 +300,23 @@ def _platt(graph: GraphBuilder, score: str, scale: float, shift: float) -> str:
     return graph.op("Sigmoid", graph.op("Add", odds, graph.constant(shift, np.float32)))
 
 
-def _second(graph: GraphBuilder, found: Found, chance: str, calibration: Calibration) -> str:
-    """`Calibration.apply_both`."""
-    small = is_below(graph, found.xyxy, SMALL_PX)
-    row = graph.op("Cast", small, to=onnx.TensorProto.INT64)
-    detector, refiner, shift, face = (
-        graph.op("Gather", graph.constant(table, np.float32), row, axis=0) for table in calibration.weights()
-    )
-    best = graph.op("Max", *graph.columns(found.scores, len(LABELS)))
-    odds = shift
-    for x, weight in ((found.scores, detector), (chance, refiner), (best, face)):
-        odds = graph.op("Add", odds, graph.op("Mul", _odds(graph, x), weight))
-    scores = graph.op("Sigmoid", odds)
-    both = graph.op("Max", *graph.columns(scores, len(LABELS)))
-    alone = _platt(graph, best, calibration.scale, calibration.shift)
-    factor = graph.op("Sqrt", graph.op("Div", alone, both))
-    column = graph.op("Unsqueeze", small, graph.constant([1]))
-    return graph.op("Where", column, scores, graph.op("Mul", scores, factor))
+def _pooled(graph: GraphBuilder, scores: str, logits: str, pool: Pool) -> str:
+    """`Pool.apply`."""
+    no_face = graph.slice(graph.op("Softmax", logits, axis=1), [NO_FACE], [NO_FACE + 1], [1])
+    low, high = (graph.constant(value, np.float32) for value in (LEAST_CHANCE, MOST_CHANCE))
+    face = graph.op("Clip", graph.op("Sub", graph.constant(1, np.float32), no_face), low, high)
+    best = graph.op("Max", *graph.columns(scores, len(LABELS)))
+    seen = _weighted(graph, (_odds(graph, best), pool.face_detector), (_odds(graph, face), pool.face_refiner))
+    chance = graph.op("Sigmoid", graph.op("Add", seen, graph.constant(pool.face_shift, np.float32)))
+    log_scores = graph.op("Log", graph.op("Max", scores, graph.constant(LEAST_SCORE, np.float32)))
+    labels = graph.slice(logits, [0], [NO_FACE], [1])
+    label = _weighted(graph, (log_scores, pool.label_detector), (labels, pool.label_refiner))
+    return graph.op("Mul", chance, graph.op("Softmax", label, axis=1))
+
+
+def _weighted(graph: GraphBuilder, *parts: tuple[str, float]) -> str:
+    """The sum of two values, each times its weight."""
+    return graph.op("Add", *(graph.op("Mul", x, graph.constant(w, np.float32)) for x, w in parts))
 
 
 def _odds(graph: GraphBuilder, score: str) -> str:

@@ -6,21 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from maskwatch.labels import LABELS
 from maskwatch.training.graph import GraphBuilder
 from maskwatch.training.layers import add_module, averaging, folded
-from maskwatch.training.refiner import (
-    CROP_SHARE,
-    CROP_SIDE,
-    LEAST_CHANCE,
-    MOST_CHANCE,
-    NEAR_CROP_PX,
-    NO_FACE,
-    Refiner,
-)
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NEAR_CROP_PX, Refiner
 
 QUARTER = 4
 """The coarse look's factor."""
-_CORNER = [[0, 0, CROP_SIDE, CROP_SIDE]]
 
 
 class Found(NamedTuple):
@@ -37,23 +29,6 @@ def chosen(graph: GraphBuilder, found: Found, mask: str) -> Found:
     return Found(*(graph.op("Gather", x, rows, axis=0) for x in found))
 
 
-def behind_corner(graph: GraphBuilder, found: Found) -> Found:
-    """The faces behind a corner of the first picture, which no label is likely for.
-
-    onnxruntime's WebGPU works on no empty batch, and a picture may hold no face.
-    """
-    return Found(
-        picture=graph.op("Concat", graph.constant([0]), found.picture, axis=0),
-        xyxy=graph.op("Concat", graph.constant(_CORNER, np.float32), found.xyxy, axis=0),
-        scores=graph.op("Concat", graph.constant([[0, 0, 0]], np.float32), found.scores, axis=0),
-    )
-
-
-def without_corner(graph: GraphBuilder, found: Found) -> Found:
-    """The faces of `behind_corner` alone."""
-    return Found(*(graph.slice(x, [1], [np.iinfo(np.int64).max], [0]) for x in found))
-
-
 def is_below(graph: GraphBuilder, xyxy: str, px: float) -> str:
     """A mask (n,): which boxes (n, 4) are smaller than that."""
     first, last = _corners(graph, xyxy)
@@ -63,29 +38,46 @@ def is_below(graph: GraphBuilder, xyxy: str, px: float) -> str:
 
 
 def by_crop(graph: GraphBuilder, found: Found) -> tuple[Found, Found]:
-    """The faces whose crops `crop` cuts from the picture, and those it cuts from the one at a quarter."""
-    far = is_below(graph, found.xyxy, NEAR_CROP_PX)
-    return chosen(graph, found, far), chosen(graph, found, graph.op("Not", far))
+    """The faces whose crops `crop` cuts from the picture, and those it cuts from the one at a quarter.
 
-
-def joined(graph: GraphBuilder, far: Found, near: Found) -> Found:
-    """Both parts of `by_crop`, one after the other."""
-    return Found(*(graph.op("Concat", *pair, axis=0) for pair in zip(far, near, strict=True)))
-
-
-def chances(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner) -> str:
-    """`Refiner.chances` (n, 3) of the faces `joined`, in a batch of RGB planes (B, 3, h, w).
-
-    A corner of the first picture is judged beside the near ones, of which there may be none, too.
+    Before the first ones and behind the others stands a corner of the first picture, which no label is likely
+    for: there may be no such face, and onnxruntime's WebGPU works on no empty batch.
     """
-    near = near._replace(
-        picture=graph.op("Concat", near.picture, graph.constant([0]), axis=0),
-        xyxy=graph.op("Concat", near.xyxy, graph.constant(_CORNER, np.float32), axis=0),
+    is_far = is_below(graph, found.xyxy, NEAR_CROP_PX)
+    far, near = chosen(graph, found, is_far), chosen(graph, found, graph.op("Not", is_far))
+    corner = Found(
+        graph.constant([0]),
+        graph.constant([[0, 0, CROP_SIDE, CROP_SIDE]], np.float32),
+        graph.constant([[0] * len(LABELS)], np.float32),
     )
-    every = graph.op("Softmax", _logits(graph, crop(graph, planes, quarter, far, near), refiner), axis=1)
-    labels = graph.slice(every, [0, 0], [-1, NO_FACE], [0, 1])
-    low, high = (graph.constant(value, np.float32) for value in (LEAST_CHANCE, MOST_CHANCE))
-    return graph.op("Clip", labels, low, high)
+    return joined(graph, corner, far), joined(graph, near, corner)
+
+
+def joined(graph: GraphBuilder, first: Found, second: Found) -> Found:
+    """Faces, and others behind them."""
+    return Found(*(graph.op("Concat", *pair, axis=0) for pair in zip(first, second, strict=True)))
+
+
+def without_corners(graph: GraphBuilder, found: Found) -> Found:
+    """Both parts of `by_crop`, `joined`, without their corners."""
+    return Found(*(graph.slice(x, [1], [-1], [0]) for x in found))
+
+
+def second_look(
+    graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner
+) -> str:
+    """`Refiner.forward` (n, 4) of the faces `joined`, in a batch of RGB planes (B, 3, h, w)."""
+    crops = crop(graph, planes, quarter, far, near)
+    scaled = graph.op("Mul", crops, graph.constant(1 / 127.5, np.float32))
+    x = graph.op("Sub", scaled, graph.constant(1, np.float32))
+    x = graph.conv(x, folded(refiner.conv, refiner.norm), activation="Relu6")
+    x = add_module(graph, x, refiner.stages)
+    x = graph.conv(x, folded(refiner.last, refiner.last_norm), activation="Relu")
+    means = graph.op("Flatten", graph.op("GlobalAveragePool", x))
+    weight, bias = (v.detach().numpy() for v in (refiner.classes.weight, refiner.classes.bias))
+    return graph.op(
+        "Gemm", means, graph.constant(weight, np.float32), graph.constant(bias, np.float32), transB=1
+    )
 
 
 def crop(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found) -> str:
@@ -122,17 +114,3 @@ def at_a_quarter(graph: GraphBuilder, planes: str) -> str:
 
 def _corners(graph: GraphBuilder, xyxy: str) -> tuple[str, str]:
     return graph.slice(xyxy, [0], [2], [1]), graph.slice(xyxy, [2], [4], [1])
-
-
-def _logits(graph: GraphBuilder, crops: str, refiner: Refiner) -> str:
-    """`Refiner.forward`."""
-    scaled = graph.op("Mul", crops, graph.constant(1 / 127.5, np.float32))
-    x = graph.op("Sub", scaled, graph.constant(1, np.float32))
-    x = graph.conv(x, folded(refiner.conv, refiner.norm), activation="Relu6")
-    x = add_module(graph, x, refiner.stages)
-    x = graph.conv(x, folded(refiner.last, refiner.last_norm), activation="Relu")
-    means = graph.op("Flatten", graph.op("GlobalAveragePool", x))
-    weight, bias = (v.detach().numpy() for v in (refiner.classes.weight, refiner.classes.bias))
-    return graph.op(
-        "Gemm", means, graph.constant(weight, np.float32), graph.constant(bias, np.float32), transB=1
-    )
