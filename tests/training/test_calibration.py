@@ -86,10 +86,10 @@ def test_either_stage_counts_for_as_much_as_it_knows():
 def test_a_pool_tells_whether_there_is_a_face_from_which_label_it_has():
     score = np.array([[0.2, 0.3, 0.4]])
     logits = np.log([[0.5, 0.2, 0.1, 0.2]])
-    pool = Pool(face_detector=0.9, face_refiner=0.5, face_shift=0.1, label_detector=0.5, label_refiner=2.0)
+    pool = Pool(0.9, 0.5, 0.1, label_detector=0.5, label_refiner=2.0, wrong_shift=-0.7)
     given = pool.apply(score, logits)[0]
     np.testing.assert_allclose(given.sum(), sigmoid(0.9 * logit(score[0, 2:]) + 0.5 * np.log([4.0]) + 0.1)[0])
-    share = score[0] ** 0.5 * np.array([0.5, 0.2, 0.1]) ** 2
+    share = score[0] ** 0.5 * np.array([0.5, 0.2, 0.1]) ** 2 * [1, 1, np.exp(-0.7)]
     np.testing.assert_allclose(given / given.sum(), share / share.sum())
 
 

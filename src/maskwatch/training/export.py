@@ -23,7 +23,7 @@ from onnx import helper
 from torch import nn
 
 from maskwatch.files import write_whole
-from maskwatch.labels import LABELS
+from maskwatch.labels import LABELS, MASK_WORN_INCORRECTLY
 from maskwatch.model_card import ModelCard
 from maskwatch.training.backbones import MobileNetBackbone, YuNetBackbone
 from maskwatch.training.calibration import LEAST_SCORE, Calibration, Pool
@@ -311,7 +311,10 @@ def _pooled(graph: GraphBuilder, scores: str, logits: str, pool: Pool) -> str:
     log_scores = graph.op("Log", graph.op("Max", scores, graph.constant(LEAST_SCORE, np.float32)))
     labels = graph.slice(logits, [0], [NO_FACE], [1])
     label = _weighted(graph, (log_scores, pool.label_detector), (labels, pool.label_refiner))
-    return graph.op("Mul", chance, graph.op("Softmax", label, axis=1))
+    rarer = np.zeros(len(LABELS))
+    rarer[MASK_WORN_INCORRECTLY] = pool.wrong_shift
+    share = graph.op("Softmax", graph.op("Add", label, graph.constant(rarer, np.float32)), axis=1)
+    return graph.op("Mul", chance, share)
 
 
 def _weighted(graph: GraphBuilder, *parts: tuple[str, float]) -> str:
