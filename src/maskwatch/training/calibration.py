@@ -39,9 +39,9 @@ _PRIOR_WEIGHT = 4.0
 
 
 WRONG_SHIFT = -0.75
-"""What the log of mask_worn_incorrectly's share is lowered by, as training shows such faces more often than they
-are met (Saerens et al. 2002). Half of what cross-validation over the training photos' 137 asks for: who is
-not told of such a mask warns nobody (docs/experiments.md)."""
+"""What the log of mask_worn_incorrectly's share is lowered by, as training shows such faces more often than
+they are met (Saerens et al. 2002). Half of what cross-validation over the training photos' 137 asks for: a
+mask worn wrong that is taken for another label warns nobody (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
