@@ -31,7 +31,6 @@ SAME_FACE_IOU, NO_FACE_IOU = 0.5, 0.3
 """A find is of a labelled face from the first on, and no face below the second."""
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, turned=False, threads=1)
 _MOST_FACES, _LEAST_OTHERS = 24, 3
-_FIRST_PICTURE = onnx.helper.make_tensor("value", onnx.TensorProto.INT64, [1], [0])
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
 
 
@@ -43,11 +42,11 @@ class Cropper:
         planes = graph.op(
             "Cast", graph.op("Transpose", "images", perm=[0, 3, 1, 2]), to=onnx.TensorProto.FLOAT
         )
-        parts = []
-        for xyxy in ("far", "near"):
-            picture = graph.op("ConstantOfShape", graph.shape(xyxy, 0, 1), value=_FIRST_PICTURE)
-            parts.append(Found(picture, xyxy, scores=""))
-        crops = crop(graph, planes, at_a_quarter(graph, planes), *parts)
+        far, near = (
+            Found(graph.op("Expand", graph.constant([0]), graph.shape(xyxy, 0, 1)), xyxy, scores="")
+            for xyxy in ("far", "near")
+        )
+        crops = crop(graph, planes, at_a_quarter(graph, planes), far, near)
         graph.rename(graph.op("Cast", graph.op("Round", crops), to=onnx.TensorProto.UINT8), "crops")
         model = graph.model(
             [
