@@ -291,3 +291,23 @@ def test_without_the_runtime_the_page_says_so(page, server):
     page.route("**/models/*.onnx", lambda route: route.fulfill(status=404))
     page.goto(server.url)
     expect(page.locator("#engine-state")).to_contain_text("could not be loaded")
+
+
+def test_saved_results_tell_photos_that_failed_from_those_that_wait(page, server, golden, tmp_path):
+    page.add_init_script(
+        """const open = self.createImageBitmap.bind(self);
+        self.createImageBitmap = (file, ...more) =>
+          file.name === "late.png" ? new Promise(() => {}) : open(file, ...more);"""
+    )
+    open_ready(page, server.url)
+    (tmp_path / "letter.jpg").write_bytes(b"no picture")
+    (tmp_path / "late.png").write_bytes(golden["bare"].read_bytes())
+    page.set_input_files("#chooser", [str(golden["bare"]), tmp_path / "letter.jpg", tmp_path / "late.png"])
+    expect(page.locator("#photos li.failed")).to_have_count(1)
+    done, failed, waiting = results(page)["images"]
+    assert len(done["faces"]) == 1
+    assert failed["problem"] == {
+        "title": "letter.jpg is no picture that this browser can read.",
+        "status": 422,
+    }
+    assert waiting["problem"] == {"title": "late.png was not looked at yet.", "status": 503}

@@ -154,12 +154,13 @@ async function savePicture() {
 
 /** Results in the form of POST /v1/detect. */
 function saveResults() {
-  const looks = camera.isOpen ? [{ name: STRINGS.webcamFrame, look: webcamLook }] : live.isOpen ? [live.result()] :
-    photos.all.map(({ file, look }) => ({ name: file.name, look }));
-  const images = looks.map(({ name, look }) =>
+  const looks = camera.isOpen ? [{ name: STRINGS.webcamFrame, look: webcamLook, problem: "" }] :
+    live.isOpen ? [{ ...live.result(), problem: "" }] :
+    photos.all.map(({ file, look, problem }) => ({ name: file.name, look, problem }));
+  const images = looks.map(({ name, look, problem }) =>
     look
       ? { name, width: look.width, height: look.height, faces: look.faces, summary: summarise([look.faces]) }
-      : { name, problem: { title: STRINGS.unreadable(name), status: 422 } },
+      : { name, problem: problem ? { title: problem, status: 422 } : { title: STRINGS.notYet(name), status: 503 } },
   );
   const summary = summarise(looks.map(({ look }) => look?.faces ?? null));
   const model = looks.find(({ look }) => look)?.look?.model ?? {};

@@ -69,6 +69,7 @@ export const STRINGS = {
   pasted: "pasted picture",
   webcamFrame: "camera picture",
   unreadable: (/** @type {string} */ name) => `${name} is no picture that this browser can read.`,
+  notYet: (/** @type {string} */ name) => `${name} was not looked at yet.`,
   noPictures: "There was no picture in that.",
   cameraRefused: "The camera may not be used: allow it in the browser's address bar, then try again.",
   cameraMissing: "No camera was found on this device.",
