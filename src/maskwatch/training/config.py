@@ -38,6 +38,7 @@ class NetworkConfig:
         label_blocks: residual units in each level's label branch.
         refiner_blocks: inverted residuals of the second stage, which judges faces again; 0: none.
         refiner_features: width before its last layer.
+        refiner_box_features: width before the layer by which it mends boxes; 0: they stay the detector's.
         near_margin: share of its sides by which the exported model makes a near face's box larger on each
             side, see `network.roomier`; what is learnt stays as labelled.
     """
@@ -53,6 +54,7 @@ class NetworkConfig:
     label_blocks: int = 1
     refiner_blocks: int = 0
     refiner_features: int = 256
+    refiner_box_features: int = 0
     near_margin: float = 0.0
 
     def __post_init__(self) -> None:

@@ -36,7 +36,6 @@ from maskwatch.training.second_stage import (
     Found,
     at_a_quarter,
     by_crop,
-    chosen,
     joined,
     second_look,
     without_corners,
@@ -83,10 +82,12 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
     else:
         far, near = by_crop(graph, found)
-        logits = second_look(graph, planes, quarter, far, near, network.refiner)
+        logits, xyxy = second_look(graph, planes, quarter, far, near, network.refiner)
         both = joined(graph, far, near)
-        judged = both._replace(scores=_pooled(graph, both.scores, logits, calibration.pool))
-        found = _above(graph, without_corners(graph, judged), "score_threshold")
+        judged = both._replace(xyxy=xyxy, scores=_pooled(graph, both.scores, logits, calibration.pool))
+        found = without_corners(graph, judged)
+        column = graph.op("Unsqueeze", found.picture, graph.constant([1]))
+        found = _suppress(graph, found.xyxy, found.scores, column, "score_threshold")
     for x, name in zip(found, ("image_index", "xyxy", "label_scores"), strict=True):
         graph.rename(x, name)
     return graph.model(
@@ -273,13 +274,6 @@ def _suppress(graph: GraphBuilder, boxes: str, scores: str, picture: str, thresh
         graph.op("Squeeze", graph.slice(kept, [at], [at + 1], [1]), graph.constant([1])) for at in (1, 2)
     )
     return Found(number, *(graph.op("Gather", x, row, axis=0) for x in (boxes, scores)))
-
-
-def _above(graph: GraphBuilder, found: Found, threshold: str) -> Found:
-    """The faces whose best score is above the threshold."""
-    best = graph.op("Max", *graph.columns(found.scores, len(LABELS)))
-    above = graph.op("Squeeze", graph.op("Greater", best, threshold), graph.constant([1]))
-    return chosen(graph, found, above)
 
 
 def _raw_threshold(graph: GraphBuilder, calibration: Calibration, *, has_second_stage: bool) -> str:

@@ -50,6 +50,7 @@ def mix(shares: Mapping[Path, float], near_margin: float | None = None) -> Check
         config.network,
         refiner_blocks=judging.refiner_blocks,
         refiner_features=judging.refiner_features,
+        refiner_box_features=judging.refiner_box_features,
         near_margin=near_margin,
     )
     whole = MaskNet(layout).eval()

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from maskwatch.errors import MaskwatchError, TrainingError
 from maskwatch.training.calibration import Calibration
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.crops import CropBatch, CropBatches
+from maskwatch.training.crops import UNCLEAR, CropBatch, CropBatches
 from maskwatch.training.export import export_onnx
 from maskwatch.training.loop import (
     LOG_EVERY_STEPS,
@@ -33,11 +33,15 @@ from maskwatch.training.loop import (
     mixed_precision,
     parameter_groups,
 )
+from maskwatch.training.losses import eiou
 from maskwatch.training.network import MaskNet
-from maskwatch.training.refiner import Refiner
+from maskwatch.training.refiner import Refiner, moved
 from maskwatch.training.run import RunPaths, card_of, finish, samples_for, start_from
 from maskwatch.training.samples import SampleMaker
 from maskwatch.training.warm_start import load_mobilenet
+
+UNIT_BOX = torch.tensor([[-0.5, -0.5, 0.5, 0.5]])
+"""A find, in its own sides from its middle."""
 
 
 def train_refiner(
@@ -84,13 +88,25 @@ def _step(refiner: Refiner, optimizer: torch.optim.Optimizer, batch: CropBatch, 
     """Forward, backward and one optimiser step; the loss."""
     crops = batch.crops.float().contiguous(memory_format=torch.channels_last)
     with mixed_precision(config, crops.device):
-        logits = refiner(crops)
-    loss = functional.cross_entropy(logits.float(), batch.target, label_smoothing=config.label_smoothing)
+        judged = refiner(crops)
+    loss = functional.cross_entropy(
+        judged.logits.float(), batch.target, label_smoothing=config.label_smoothing, ignore_index=UNCLEAR
+    )
+    if judged.moves is not None:
+        loss = loss + config.box_loss_weight * _box_loss(judged.moves.float(), batch.face)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(refiner.parameters(), config.gradient_norm)
     optimizer.step()
     return float(loss.detach())
+
+
+def _box_loss(moves: Tensor, face: Tensor) -> Tensor:
+    """The mean over the finds of a face, by their `Judged.moves` (n, 4) and `CropBatch.face` (n, 4)."""
+    of_face = ~face.isnan().any(dim=1)
+    count = int(of_face.sum())
+    _, distance = eiou(moved(UNIT_BOX.expand(count, 4), moves[of_face]), face[of_face])
+    return distance.sum() / max(1, count)
 
 
 def _of_detector(config: TrainConfig, init: Path) -> TrainConfig:
@@ -100,6 +116,7 @@ def _of_detector(config: TrainConfig, init: Path) -> TrainConfig:
         Checkpoint.load(init).config.network,
         refiner_blocks=wanted.refiner_blocks,
         refiner_features=wanted.refiner_features,
+        refiner_box_features=wanted.refiner_box_features,
     )
     return replace(config, network=network)
 

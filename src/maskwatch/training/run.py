@@ -34,6 +34,8 @@ from maskwatch.training.teacher import teacher_of
 from maskwatch.training.warm_start import load_mobilenet, load_yunet, widened
 
 PICTURE_CACHE_BYTES = 6 * 2**30
+IOU_THRESHOLD = 0.45
+"""Of two boxes with a larger IoU the likelier one is reported; a default, in the model card."""
 LEAST_FITTED_SCORE = 0.02
 """Scores are calibrated on detections from this one on, before calibration."""
 _ORIGINS = {
@@ -256,7 +258,8 @@ def export_calibrated(
             picture = detector.prepare(image.path)
             found += detector.detect_letterboxed([picture])
             if network.refiner is not None:
-                looks.append(second_look(network.refiner, cropper, picture, found[-1]))
+                found[-1], look = second_look(network.refiner, cropper, picture, found[-1], IOU_THRESHOLD)
+                looks.append(look)
         calibration = calibrate(holdout, found, looks or None)
     if holdout or network.refiner is not None:
         export_onnx(network, card(calibration), model, calibration)
@@ -319,7 +322,7 @@ def card_of(
         strides=network.config.strides,
         size_multiple=SIZE_MULTIPLE,
         score_threshold=calibration.score_threshold,
-        iou_threshold=0.45,
+        iou_threshold=IOU_THRESHOLD,
         certainty_threshold=calibration.certainty_threshold,
         target_error=calibration.target_error,
         calibrated_on=calibration.detections,

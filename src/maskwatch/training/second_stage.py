@@ -9,7 +9,7 @@ import numpy as np
 from maskwatch.labels import LABELS
 from maskwatch.training.graph import GraphBuilder
 from maskwatch.training.layers import add_module, averaging, folded
-from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, NEAR_CROP_PX, Refiner
+from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, MENDED_PX, MOST_MOVED, NEAR_CROP_PX, Refiner
 
 QUARTER = 4
 """The coarse look's factor."""
@@ -65,19 +65,48 @@ def without_corners(graph: GraphBuilder, found: Found) -> Found:
 
 def second_look(
     graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner
-) -> str:
-    """`Refiner.forward` (n, 4) of the faces `joined`, in a batch of RGB planes (B, 3, h, w)."""
+) -> tuple[str, str]:
+    """`Judged.logits` (n, 4) of the faces `joined`, and their boxes (n, 4), in RGB planes (B, 3, h, w)."""
     crops = crop(graph, planes, quarter, far, near)
     scaled = graph.op("Mul", crops, graph.constant(1 / 127.5, np.float32))
     x = graph.op("Sub", scaled, graph.constant(1, np.float32))
     x = graph.conv(x, folded(refiner.conv, refiner.norm), activation="Relu6")
     x = add_module(graph, x, refiner.stages)
+    xyxy = _mended(graph, joined(graph, far, near).xyxy, x, refiner)
     x = graph.conv(x, folded(refiner.last, refiner.last_norm), activation="Relu")
     means = graph.op("Flatten", graph.op("GlobalAveragePool", x))
     weight, bias = (v.detach().numpy() for v in (refiner.classes.weight, refiner.classes.bias))
-    return graph.op(
+    logits = graph.op(
         "Gemm", means, graph.constant(weight, np.float32), graph.constant(bias, np.float32), transB=1
     )
+    return logits, xyxy
+
+
+def _mended(graph: GraphBuilder, xyxy: str, features: str, refiner: Refiner) -> str:
+    """`mended` boxes (n, 4), by the refiner's last features."""
+    if refiner.box is None:
+        return xyxy
+    raw = graph.conv(graph.conv(features, refiner.box.whole, activation="Relu"), refiner.box.last)
+    most = (graph.constant(bound, np.float32) for bound in (-MOST_MOVED, MOST_MOVED))
+    moves = graph.op("Clip", graph.op("Flatten", raw), *most)
+    first, last = _corners(graph, xyxy)
+    sides = graph.op("Sub", last, first)
+    moves = graph.op("Mul", moves, _mended_share(graph, sides))
+    by_two = graph.constant(0.5, np.float32)
+    way = graph.op("Mul", sides, graph.slice(moves, [0], [2], [1]))
+    middle = graph.op("Add", graph.op("Mul", graph.op("Add", first, last), by_two), way)
+    growth = graph.op("Exp", graph.slice(moves, [2], [4], [1]))
+    half = graph.op("Mul", graph.op("Mul", sides, growth), by_two)
+    return graph.op("Concat", graph.op("Sub", middle, half), graph.op("Add", middle, half), axis=1)
+
+
+def _mended_share(graph: GraphBuilder, sides: str) -> str:
+    """By how much (n, 1) boxes with these sides (n, 2) are mended, see `MENDED_PX`."""
+    whole, none = MENDED_PX
+    size = graph.op("Sqrt", graph.op("Mul", *graph.columns(sides, 2)))
+    spare = graph.op("Sub", graph.constant(none, np.float32), size)
+    share = graph.op("Div", spare, graph.constant(none - whole, np.float32))
+    return graph.op("Clip", share, *(graph.constant(bound, np.float32) for bound in (0, 1)))
 
 
 def crop(graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found) -> str:
