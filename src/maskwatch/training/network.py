@@ -23,9 +23,9 @@ from maskwatch.training.config import NetworkConfig
 from maskwatch.training.refiner import Refiner
 
 LARGEST_LOG_SIZE = 6.0
+"""Box sizes are capped at exp(6) ≈ 403 cells."""
 NEAR_PX = (32.0, 96.0)
 """Sizes between which `NetworkConfig.near_margin` grows from nothing to all of it."""
-"""Box sizes are capped at exp(6) ≈ 403 cells."""
 
 
 class Outputs(NamedTuple):
