@@ -271,9 +271,14 @@ def _missing(folder: Path, ended: bool, wanted: int, place: str) -> list[str]:
 
 
 def _of_image(folder: Path, ended: bool) -> list[str]:
-    troubles = _half_files(folder / "out") if (folder / "out").is_dir() else []
-    if ended and len(_names(folder / "out")) != 8 + 8 + 2:
-        troubles.append(f"{len(_names(folder / 'out'))} outputs")
+    out = folder / "out"
+    troubles = _half_files(out) if out.is_dir() else []
+    if ended and not troubles:
+        written = out / "faces.json"
+        images = json.loads(written.read_text())["images"] if written.is_file() else []
+        faces = [len(image["faces"]) for image in images]  # a crop of each, and 8 annotated pictures
+        if len(faces) != 8 or min(faces) < 1 or len(_names(out)) != 8 + sum(faces) + 2:
+            troubles.append(f"{len(_names(out))} outputs for {faces} faces")
     return troubles
 
 
