@@ -149,7 +149,7 @@ def test_the_model_judges_faces_twice(two_stages, astronaut):
         rows, wanted = np.flatnonzero(found_picture == number), mine[np.array(left)]
         assert len(rows) == len(wanted)
         pairs = iou(found_xyxy[rows], at[wanted]).argmax(axis=0)
-        np.testing.assert_allclose(found_xyxy[rows][pairs], at[wanted], atol=0.3)
+        np.testing.assert_allclose(found_xyxy[rows][pairs], at[wanted], atol=0.02)
         np.testing.assert_allclose(found_scores[rows][pairs], expected[wanted], atol=5e-3)
 
 

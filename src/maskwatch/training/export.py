@@ -36,6 +36,7 @@ from maskwatch.training.second_stage import (
     Found,
     at_a_quarter,
     by_crop,
+    crop,
     joined,
     second_look,
     without_corners,
@@ -82,8 +83,9 @@ def build(network: MaskNet, calibration: Calibration) -> onnx.ModelProto:
         found = found._replace(scores=_platt(graph, found.scores, calibration.scale, calibration.shift))
     else:
         far, near = by_crop(graph, found)
-        logits, xyxy = second_look(graph, planes, quarter, far, near, network.refiner)
         both = joined(graph, far, near)
+        crops = crop(graph, planes, quarter, far, near)
+        logits, xyxy = second_look(graph, crops, both.xyxy, network.refiner)
         judged = both._replace(xyxy=xyxy, scores=_pooled(graph, both.scores, logits, calibration.pool))
         found = without_corners(graph, judged)
         column = graph.op("Unsqueeze", found.picture, graph.constant([1]))

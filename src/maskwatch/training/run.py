@@ -34,8 +34,6 @@ from maskwatch.training.teacher import teacher_of
 from maskwatch.training.warm_start import load_mobilenet, load_yunet, widened
 
 PICTURE_CACHE_BYTES = 6 * 2**30
-IOU_THRESHOLD = 0.45
-"""Of two boxes with a larger IoU the likelier one is reported; a default, in the model card."""
 LEAST_FITTED_SCORE = 0.02
 """Scores are calibrated on detections from this one on, before calibration."""
 _ORIGINS = {
@@ -258,7 +256,9 @@ def export_calibrated(
             picture = detector.prepare(image.path)
             found += detector.detect_letterboxed([picture])
             if network.refiner is not None:
-                found[-1], look = second_look(network.refiner, cropper, picture, found[-1], IOU_THRESHOLD)
+                found[-1], look = second_look(
+                    network.refiner, cropper, picture, found[-1], detector.card.iou_threshold
+                )
                 looks.append(look)
         calibration = calibrate(holdout, found, looks or None)
     if holdout or network.refiner is not None:
@@ -322,7 +322,7 @@ def card_of(
         strides=network.config.strides,
         size_multiple=SIZE_MULTIPLE,
         score_threshold=calibration.score_threshold,
-        iou_threshold=IOU_THRESHOLD,
+        iou_threshold=0.45,
         certainty_threshold=calibration.certainty_threshold,
         target_error=calibration.target_error,
         calibrated_on=calibration.detections,

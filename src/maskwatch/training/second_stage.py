@@ -63,16 +63,13 @@ def without_corners(graph: GraphBuilder, found: Found) -> Found:
     return Found(*(graph.slice(x, [1], [-1], [0]) for x in found))
 
 
-def second_look(
-    graph: GraphBuilder, planes: str, quarter: str, far: Found, near: Found, refiner: Refiner
-) -> tuple[str, str]:
-    """`Judged.logits` (n, 4) of the faces `joined`, and their boxes (n, 4), in RGB planes (B, 3, h, w)."""
-    crops = crop(graph, planes, quarter, far, near)
+def second_look(graph: GraphBuilder, crops: str, xyxy: str, refiner: Refiner) -> tuple[str, str]:
+    """`Judged.logits` (n, 4) of the faces with these crops and boxes (n, 4), and the boxes, `mended`."""
     scaled = graph.op("Mul", crops, graph.constant(1 / 127.5, np.float32))
     x = graph.op("Sub", scaled, graph.constant(1, np.float32))
     x = graph.conv(x, folded(refiner.conv, refiner.norm), activation="Relu6")
     x = add_module(graph, x, refiner.stages)
-    xyxy = _mended(graph, joined(graph, far, near).xyxy, x, refiner)
+    xyxy = _mended(graph, xyxy, x, refiner)
     x = graph.conv(x, folded(refiner.last, refiner.last_norm), activation="Relu")
     means = graph.op("Flatten", graph.op("GlobalAveragePool", x))
     weight, bias = (v.detach().numpy() for v in (refiner.classes.weight, refiner.classes.bias))
