@@ -222,6 +222,8 @@ def test_learning_rate_warms_up_and_falls():
         ({"network": {"channels": 32}}, "must be 64"),
         ({"network": {"stem_channels": 24}}, "a multiple of 16, not 24"),
         ({"network": {"near_margin": 1.5}}, "a share, 0 to 1, not 1.5"),
+        ({"network": {"refiner_box_features": -1}}, "refiner_box_features is 0 or more, not -1"),
+        ({"network": {"refiner_features": 0}}, "refiner_features is 1 or more, not 0"),
         ({"steps": 0}, "at least 1"),
         ({"assigner": "atss"}, "simota or task_aligned, not 'atss'"),
         ({"objectness_loss": "focal"}, "cross_entropy or quality_focal or varifocal, not 'focal'"),

@@ -69,6 +69,9 @@ class NetworkConfig:
             raise OptionError(
                 f"network.refiner_blocks lies between 0 and {MOBILENET_BLOCKS}, not at {self.refiner_blocks}"
             )
+        for name, least in (("refiner_features", 1), ("refiner_box_features", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"network.{name} is {least} or more, not {getattr(self, name)}")
         if not 0 <= self.near_margin <= 1:
             raise OptionError(f"network.near_margin is a share, 0 to 1, not {self.near_margin}")
 
