@@ -130,7 +130,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="run folder")
     parser.add_argument("--recipe", type=Path, required=True, help="how it is trained, as JSON")
     parser.add_argument("--init", type=Path, required=True, help="checkpoint of the detector")
-    parser.add_argument("--imagenet", type=Path, help="MobileNetV2's .weights.h5 for the second stage")
+    parser.add_argument(
+        "--imagenet", type=Path, help="MobileNetV2's .weights.h5, for blocks that --init lacks"
+    )
     parser.add_argument("--landmark-model", type=Path, help="YuNet as ONNX; finds where masks are drawn")
     parser.add_argument("--corrections", type=Path, help="JSON that mends labels")
     parser.add_argument("--version", default="1", help="the model card's version")
@@ -142,9 +144,9 @@ def main() -> None:
             given.data, paths, config, landmark_model=given.landmark_model, corrections=given.corrections
         )
         network = MaskNet(config.network)
-        start_from(network, given.init)
         if given.imagenet is not None and network.refiner is not None:
             load_mobilenet(network.refiner, given.imagenet)
+        start_from(network, given.init)
         train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
         print(finish(Checkpoint.load(paths.folder / "last.pt"), holdout, paths, version=given.version))
     except KeyboardInterrupt:
