@@ -16,10 +16,12 @@ from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.detector import DetectOptions, Detector
 from maskwatch.errors import DatasetError
-from maskwatch.training.dressing import dressed, landmarks_of, with_dark_skin
+from maskwatch.labels import WITHOUT_MASK
+from maskwatch.training.dressing import behind, dressed, landmarks_of, with_dark_skin
 from maskwatch.training.heldout import (
     Kept,
     as_they_are,
+    behind_things,
     false_alarms,
     in_outfits,
     mirrored,
@@ -118,6 +120,19 @@ def test_figures_in_outfits(coco_folder, landmarks, face_box):
     known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
     figures = in_outfits(detector, Kept.of(images), known)
     assert 0.5 < figures.face_ap <= 1
+
+
+def test_figures_of_bare_faces_behind_things(coco_folder, landmarks, face_box):
+    images = [image for image in read_coco(coco_folder) if len(image.faces)][:3]
+    detector = Detector("nano", DetectOptions(score_threshold=0.001))
+    known = landmarks_of(images, KnowingFinder(images, landmarks, face_box))
+    kept = Kept.of(images)
+    for image, pixels, hidden in zip(
+        images, kept.pictures, behind(images, kept.pictures, known, "card"), strict=True
+    ):
+        assert (hidden != pixels).any() == (image.faces.label == WITHOUT_MASK).any()
+    assert {int(image.faces.label[0]) for image in images} > {WITHOUT_MASK}
+    assert 0.5 < behind_things(detector, kept, known).face_ap <= 1
 
 
 def test_figures_with_dark_skin(coco_folder, landmarks, face_box):

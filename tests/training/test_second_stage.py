@@ -19,7 +19,7 @@ from maskwatch.training import refine
 from maskwatch.training.calibration import Calibration, Pool
 from maskwatch.training.checkpoint import Checkpoint
 from maskwatch.training.config import NetworkConfig, TrainConfig
-from maskwatch.training.crops import SAME_FACE_IOU, UNCLEAR, CropBatches, Cropper
+from maskwatch.training.crops import SAME_FACE_IOU, UNCLEAR, CropBatches, Cropper, by_chance
 from maskwatch.training.export import build
 from maskwatch.training.losses import eiou
 from maskwatch.training.mix import mix
@@ -28,6 +28,7 @@ from maskwatch.training.pictures import PictureCache
 from maskwatch.training.refine import UNIT_BOX, train_refiner
 from maskwatch.training.refiner import CROP_SHARE, CROP_SIDE, MENDED_PX, NEAR_CROP_PX, NO_FACE, mended
 from maskwatch.training.samples import SampleMaker
+from maskwatch.training.warm_start import load_mobilenet
 
 LAYOUT = NetworkConfig(
     context_blocks=(0, 0, 0),
@@ -176,7 +177,7 @@ def test_crops_are_of_faces_with_their_labels_and_of_other_things(training_image
     augment = dataclasses.replace(refiner_config.augment, drawn_mask_share=0.0, masked_crowd_share=0.0)
     config = dataclasses.replace(refiner_config, augment=augment, sides=(64,), side_shares=(1,))
     batches = iter(CropBatches(maker(training_images, config), config, "small", seed=1))
-    drawn = [next(batches) for _ in range(12)]
+    drawn = [next(batches) for _ in range(24)]
     target = torch.cat([batch.target for batch in drawn])
     assert all(batch.crops.shape == (8, 3, CROP_SIDE, CROP_SIDE) for batch in drawn)
     assert set(target.tolist()) == {0, 1, 2, NO_FACE, UNCLEAR}
@@ -265,3 +266,27 @@ def test_the_command_refines_a_detector(coco_folder, refiner_config, tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_deeper_second_stage_has_not_learnt_is_imagenets(shared, two_stages, tmp_path):
+    layout = dataclasses.replace(LAYOUT, refiner_blocks=7)
+    config = TrainConfig(network=layout)
+    Checkpoint(TrainConfig(network=LAYOUT), 1, two_stages.state_dict()).save(tmp_path / "five.pt")
+    weights = shared / "weights" / "mobilenet_v2_1.0_224_imagenet_notop.weights.h5"
+    deeper = refine.started(config, tmp_path / "five.pt", weights).refiner
+    imagenet = MaskNet(layout).refiner
+    load_mobilenet(imagenet, weights)
+    for block in range(7):
+        source = two_stages.refiner if block < 5 else imagenet
+        for one, other in zip(
+            deeper.stages[block].parameters(), source.stages[block].parameters(), strict=True
+        ):
+            torch.testing.assert_close(one, other)
+
+
+def test_sure_mistakes_are_shown_oftener():
+    score = np.array([0.01] * 9 + [0.89], np.float32)
+    rng = np.random.default_rng(3)
+    first = [by_chance(score, rng)[0] for _ in range(400)]
+    assert np.mean(np.array(first) == 9) == pytest.approx(0.9 / (0.9 + 9 * 0.02), abs=0.06)
+    assert sorted(by_chance(score, rng)) == list(range(10))

@@ -1,4 +1,4 @@
-"""Draw what hides a mouth without being a mask: hands, scarves, cups, beards."""
+"""Draw what hides a mouth without being a mask: hands, arms, tissues, scarves, cups, beards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskwatch.frames import Image
 from maskwatch.synthesis.geometry import FaceFrame, FloatArray, both_sides, capsule, check_choice, smooth
 from maskwatch.synthesis.paint import Drawing, drawn_on, fabric_colour, paint, plain_texture, print_texture
 
-OccluderKind = Literal["hand", "scarf", "cup", "microphone", "card", "beard"]
+OccluderKind = Literal["hand", "arm", "tissue", "scarf", "cup", "microphone", "card", "beard"]
 OCCLUDER_KINDS: Final[tuple[OccluderKind, ...]] = get_args(OccluderKind)
 
 
@@ -54,6 +54,46 @@ def _draw_hand(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None
         paint(canvas, face, capsule(start, end, 0.12), skin, rng, keep_light=0.3)
 
 
+def _draw_arm(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
+    """A forearm before nose or mouth, bare or in a sleeve: one coughs into it, or rests on it."""
+    side, height = rng.choice([-1.0, 1.0]), rng.uniform(0.8, 1.3)
+    elbow = np.array([side * rng.uniform(1.4, 3.0), height + rng.uniform(-0.2, 1.2)], dtype=np.float32)
+    hand = np.array([-side * rng.uniform(0.9, 2.4), height + rng.uniform(-0.4, 0.4)], dtype=np.float32)
+    is_bare = rng.random() < 0.4
+    skin = plain_texture(_skin_colour(canvas, face) * rng.uniform(0.75, 1.1))
+    cloth = fabric_colour(rng)
+    sleeve = print_texture(cloth, rng) if rng.random() < 0.3 else plain_texture(cloth)
+    outline = capsule(elbow, hand, rng.uniform(0.3, 0.5))
+    paint(canvas, face, outline, skin if is_bare else sleeve, rng, keep_light=0.4)
+
+
+def _draw_tissue(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
+    """A handkerchief or a towel, crumpled, that a hand holds to nose and mouth."""
+    skin = plain_texture(_skin_colour(canvas, face) * rng.uniform(0.8, 1.08))
+    middle = np.array([rng.uniform(-0.2, 0.2), rng.uniform(0.9, 1.15)])
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    around[:, 1] *= np.where(around[:, 1] > 0, rng.uniform(0.9, 1.8), 0.7)
+    outline = middle + rng.uniform(0.6, 1.0) * rng.uniform(0.7, 1.2, (9, 1)) * around
+    outline[:, 1] = np.maximum(outline[:, 1], rng.uniform(0.35, 0.6, 9))  # the eyes see
+    is_paper = rng.random() < 0.6
+    colour = np.full(3, rng.uniform(190, 255)) if is_paper else fabric_colour(rng)
+    folds = rng.uniform(2, 9, (3, 2)) * rng.choice([-1, 1], (3, 2))
+    phases = rng.uniform(0, 2 * np.pi, 3)
+
+    def crumpled(u: FloatArray, v: FloatArray) -> FloatArray:
+        waves = (np.abs(np.sin(a * u + b * v + c)) for (a, b), c in zip(folds, phases, strict=True))
+        shade = 0.72 + 0.28 * sum(waves) / len(folds)
+        return np.asarray(shade[..., None] * colour, dtype=np.float32)
+
+    paint(canvas, face, smooth(outline), crumpled, rng, keep_light=0.4)
+    side = rng.choice([-1.0, 1.0])
+    for finger in range(rng.integers(2, 5)):
+        start = middle + np.array([side * 0.75, 0.75 - 0.26 * finger])
+        end = start - np.array([side * rng.uniform(0.45, 0.8), rng.uniform(0.0, 0.25)])
+        paint(canvas, face, capsule(start, end, 0.12), skin, rng, keep_light=0.3)
+
+
 def _draw_scarf(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
     top = rng.uniform(1.15, 1.45)
     outline = np.array([[-1.5, top - 0.3], [0, top], [1.5, top - 0.3], [1.8, 2.8], [-1.8, 2.8]])
@@ -88,12 +128,13 @@ def _draw_card(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None
 
 
 def _draw_beard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> None:
-    """Cheeks, upper lip and chin darkened by hair, the mouth left free."""
+    """Cheeks, upper lip and chin covered by hair, dark, grey or white, short or long, the mouth left free."""
     half = np.array(
         [[0, 0.80], [0.35, 0.84], [0.62, 0.95], [0.98, 0.55], [0.95, 1.15], [0.5, 1.75], [0, 1.9]]
     )
+    half[-2:, 1] += rng.choice([0.0, 0.0, rng.uniform(0.1, 0.7)])
     outline = smooth(both_sides(half))
-    hair = np.array([28, 22, 18]) * rng.uniform(0.6, 1.6) + rng.choice([0, 0, 0, 90])
+    hair = np.array([28, 22, 18]) * rng.uniform(0.6, 1.6) + rng.choice([0, 0, 90, rng.uniform(110, 190)])
     density = rng.uniform(0.75, 0.95)
     skin = _skin_colour(canvas, face)
     seed = rng.integers(2**31)
@@ -111,6 +152,8 @@ def _draw_beard(canvas: Image, face: FaceFrame, rng: np.random.Generator) -> Non
 
 _OCCLUDERS: Final[dict[OccluderKind, Drawing]] = {
     "hand": _draw_hand,
+    "arm": _draw_arm,
+    "tissue": _draw_tissue,
     "scarf": _draw_scarf,
     "cup": _draw_cup,
     "microphone": _draw_microphone,

@@ -35,6 +35,8 @@ SAME_FACE_IOU, NO_FACE_IOU = 0.4, 0.3
 _FINDS = DetectOptions(score_threshold=0.01, iou_threshold=0.55, max_detections=100, turned=False, threads=1)
 _MOST_FACES, _MOST_BESIDE, _LEAST_OTHERS = 24, 6, 3
 _POOLED_BATCHES, _DRAWN_BATCHES = 4, 3
+_LEAST_CHANCE = 0.01
+"""What a find's score counts more when it is drawn, so that sure mistakes are not all that is learnt."""
 _SPREADS = 0.5, 2.0
 """By how much more or less than usual a labelled face's box is shifted."""
 
@@ -146,7 +148,8 @@ def _candidates(
     """Boxes (n, 4), and the target and the face of each as in `CropBatch`.
 
     They are some of the detector's finds and of the labelled faces, shifted. What overlaps a face, but by
-    less than a find of it does, or one that is ignored, is neither face nor none.
+    less than a find of it does, or one that is ignored, is neither face nor none. Of what is none, more is
+    taken the surer the detector is of it.
     """
     faces = sample.xyxy[~sample.ignore]
     wh = faces[:, 2:] - faces[:, :2]
@@ -154,16 +157,24 @@ def _candidates(
     centre = (faces[:, :2] + faces[:, 2:]) / 2 + rng.normal(0, 0.06, wh.shape) * spread * wh
     half = wh / 2 * np.exp(rng.normal(0, 0.1, wh.shape) * spread)
     shifted = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
-    xyxy = np.concatenate([detector.detect(sample.image).xyxy, shifted])
-    size = boxes.size(xyxy)
-    xyxy = xyxy[size >= LEAST_PX]
+    found = detector.detect(sample.image)
+    xyxy = np.concatenate([found.xyxy, shifted])
+    score = np.concatenate([found.score, np.ones(len(shifted), np.float32)])
+    large = boxes.size(xyxy) >= LEAST_PX
+    xyxy, score = xyxy[large], score[large]
     target, face = _targets(xyxy, sample)
     is_of_face = ~np.isnan(face[:, 0])
     right = rng.permutation(np.flatnonzero(is_of_face & (target != UNCLEAR)))[:_MOST_FACES]
-    others = rng.permutation(np.flatnonzero(target == NO_FACE))[: max(_LEAST_OTHERS, len(right) // 2)]
+    others = np.flatnonzero(target == NO_FACE)
+    others = others[by_chance(score[others], rng)][: max(_LEAST_OTHERS, len(right) // 2)]
     beside = rng.permutation(np.flatnonzero(is_of_face & (target == UNCLEAR)))[:_MOST_BESIDE]
     chosen = np.concatenate([right, others, beside])
     return xyxy[chosen], target[chosen], face[chosen]
+
+
+def by_chance(score: FloatArray, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """An order of n finds, as if drawn one by one by their scores (Efraimidis and Spirakis 2006)."""
+    return np.argsort(rng.exponential(size=len(score)) / (score + _LEAST_CHANCE))
 
 
 def _targets(xyxy: FloatArray, sample: Sample) -> tuple[npt.NDArray[np.int64], FloatArray]:

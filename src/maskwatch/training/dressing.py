@@ -11,6 +11,7 @@ import numpy.typing as npt
 from maskwatch import boxes, synthesis
 from maskwatch.datasets import LabelledImage
 from maskwatch.frames import Image
+from maskwatch.labels import WITHOUT_MASK
 from maskwatch.training.prepare import FaceFinder, known, prepare, read_bgr
 
 FloatArray = npt.NDArray[np.float32]
@@ -79,6 +80,23 @@ def in_outfit(
         dressed(pixels, image.faces.xyxy, points, kinds, np.random.default_rng(number))
         for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True))
     ]
+
+
+def behind(
+    images: Sequence[LabelledImage],
+    pictures: Sequence[Image],
+    landmarks: Sequence[FloatArray],
+    kind: synthesis.OccluderKind,
+) -> list[Image]:
+    """The `pictures` of `images` with a thing before every bare face with landmarks, the same each time."""
+    changed = []
+    for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True)):
+        rng = np.random.default_rng(number)
+        is_bare = fit_to_draw_on(image.faces.xyxy, points) & (image.faces.label == WITHOUT_MASK)
+        for face in np.flatnonzero(is_bare):
+            pixels = synthesis.draw_occluder(pixels, points[face], kind=kind, rng=rng)  # noqa: PLW2901
+        changed.append(pixels)
+    return changed
 
 
 def with_dark_skin(

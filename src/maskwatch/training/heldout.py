@@ -6,7 +6,8 @@ r"""Compare models on the photos kept out of training, by which a choice is made
 Few photos are kept out, and one threshold on few photos jumps. So next to the photos as they are, they are
 shown mirrored at 0.8, 1 and 1.25 times their size, and the figures are means over these and over IoU 0.4, 0.5
 and 0.6; then as other lamps and cameras would show them, means over `SHIFTS` and the same; and, with
-`--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`, and with darkened skin.
+`--landmark-model`, in drawn goggles, helmets and the like, means over `OUTFITS`, with hands, cups and other
+`OCCLUDER_KINDS` before all bare faces, and with darkened skin.
 With `--without-faces`, how often something is taken for a face in pictures that hold none.
 Photos of sets whose boxes hold the whole head are mirrored, too, with lower IoUs, as a tight box can be right
 there. Three short trainings that differed by their seed alone were 0.011 apart in the first and 0.009 in the
@@ -30,9 +31,10 @@ from maskwatch.errors import DatasetError, MaskwatchError
 from maskwatch.evaluate import Report, evaluate
 from maskwatch.frames import Image
 from maskwatch.labels import LABELS
+from maskwatch.synthesis import OCCLUDER_KINDS
 from maskwatch.training.calibration import WORTH_REPORTING
 from maskwatch.training.config import TrainConfig
-from maskwatch.training.dressing import OUTFITS, FloatArray, in_outfit, landmarks_of, with_dark_skin
+from maskwatch.training.dressing import OUTFITS, FloatArray, behind, in_outfit, landmarks_of, with_dark_skin
 from maskwatch.training.prepare import FaceFinder
 from maskwatch.training.run import holdout_of, unfiltered
 from maskwatch.training.shifts import SHIFTS
@@ -108,6 +110,15 @@ def in_outfits(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) 
     for kinds in OUTFITS.values():
         worn = in_outfit(kept.images, kept.pictures, landmarks, kinds)
         reports += _reports(detector, replace(kept, pictures=worn))
+    return _means(reports)
+
+
+def behind_things(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
+    """Means over `OCCLUDER_KINDS` and `IOUS`, drawn before the bare faces with `landmarks`."""
+    reports = []
+    for kind in OCCLUDER_KINDS:
+        hidden = behind(kept.images, kept.pictures, landmarks, kind)
+        reports += _reports(detector, replace(kept, pictures=hidden))
     return _means(reports)
 
 
@@ -190,6 +201,8 @@ def main() -> None:
             if landmarks is not None:
                 worn = in_outfits(detector, kept, landmarks)
                 print(f"{model}: in {len(OUTFITS)} outfits: {worn}", flush=True)
+                hidden = behind_things(detector, kept, landmarks)
+                print(f"{model}: behind {len(OCCLUDER_KINDS)} things: {hidden}", flush=True)
                 darker = of_dark_skin(detector, kept, landmarks)
                 print(f"{model}: with dark skin: {darker}", flush=True)
             if loose:

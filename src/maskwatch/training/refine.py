@@ -121,6 +121,15 @@ def _of_detector(config: TrainConfig, init: Path) -> TrainConfig:
     return replace(config, network=network)
 
 
+def started(config: TrainConfig, init: Path, imagenet: Path | None) -> MaskNet:
+    """The network to train: what fits from the checkpoint `init`, else ImageNet's blocks, else chance."""
+    network = MaskNet(config.network)
+    if imagenet is not None and network.refiner is not None:
+        load_mobilenet(network.refiner, imagenet)
+    start_from(network, init)
+    return network
+
+
 def main() -> None:
     """Read the command line, train, export and report."""
     parser = argparse.ArgumentParser(
@@ -143,10 +152,7 @@ def main() -> None:
         maker, holdout = samples_for(
             given.data, paths, config, landmark_model=given.landmark_model, corrections=given.corrections
         )
-        network = MaskNet(config.network)
-        if given.imagenet is not None and network.refiner is not None:
-            load_mobilenet(network.refiner, given.imagenet)
-        start_from(network, given.init)
+        network = started(config, given.init, given.imagenet)
         train_refiner(config, maker, paths.folder, network, lambda words: print(words, flush=True))
         print(finish(Checkpoint.load(paths.folder / "last.pt"), holdout, paths, version=given.version))
     except KeyboardInterrupt:
