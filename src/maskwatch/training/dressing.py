@@ -94,7 +94,7 @@ def behind(
         rng = np.random.default_rng(number)
         is_bare = fit_to_draw_on(image.faces.xyxy, points) & (image.faces.label == WITHOUT_MASK)
         for face in np.flatnonzero(is_bare):
-            pixels = synthesis.draw_occluder(pixels, points[face], kind=kind, rng=rng)  # noqa: PLW2901
+            pixels = synthesis.draw_occluder(pixels, points[face], kind=kind, rng=rng)  # noqa: PLW2901 - as below
         changed.append(pixels)
     return changed
 
