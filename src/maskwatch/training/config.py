@@ -75,6 +75,15 @@ class NetworkConfig:
         if not 0 <= self.near_margin <= 1:
             raise OptionError(f"network.near_margin is a share, 0 to 1, not {self.near_margin}")
 
+    def with_second_stage_of(self, other: NetworkConfig) -> NetworkConfig:
+        """This detector, and the second stage of another layout."""
+        return dataclasses.replace(
+            self,
+            refiner_blocks=other.refiner_blocks,
+            refiner_features=other.refiner_features,
+            refiner_box_features=other.refiner_box_features,
+        )
+
     @property
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of the levels, finest first."""

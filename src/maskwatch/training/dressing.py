@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Final
 
 import numpy as np
@@ -91,11 +92,9 @@ def behind(
     """The `pictures` of `images` with a thing before every bare face with landmarks, the same each time."""
     changed = []
     for number, (image, pixels, points) in enumerate(zip(images, pictures, landmarks, strict=True)):
-        rng = np.random.default_rng(number)
         is_bare = fit_to_draw_on(image.faces.xyxy, points) & (image.faces.label == WITHOUT_MASK)
-        for face in np.flatnonzero(is_bare):
-            pixels = synthesis.draw_occluder(pixels, points[face], kind=kind, rng=rng)  # noqa: PLW2901 - as below
-        changed.append(pixels)
+        draw = partial(synthesis.draw_occluder, kind=kind, rng=np.random.default_rng(number))
+        changed.append(reduce(draw, points[is_bare], pixels))
     return changed
 
 
@@ -103,12 +102,10 @@ def with_dark_skin(
     images: Sequence[LabelledImage], pictures: Sequence[Image], landmarks: Sequence[FloatArray]
 ) -> list[Image]:
     """The `pictures` of `images` with the darkest skin on every face that has landmarks (n, 5, 2) px."""
-    changed = []
-    for image, pixels, points in zip(images, pictures, landmarks, strict=True):
-        for face in np.flatnonzero(fit_to_draw_on(image.faces.xyxy, points)):
-            pixels = synthesis.darken_skin(pixels, points[face])  # noqa: PLW2901 - one face after another
-        changed.append(pixels)
-    return changed
+    return [
+        reduce(synthesis.darken_skin, points[fit_to_draw_on(image.faces.xyxy, points)], pixels)
+        for image, pixels, points in zip(images, pictures, landmarks, strict=True)
+    ]
 
 
 def dressed(

@@ -17,7 +17,7 @@ second (docs/experiments.md): smaller differences say nothing.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,26 +106,19 @@ def shifted(detector: Detector, kept: Kept) -> Figures:
 
 def in_outfits(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
     """Means over `OUTFITS` and `IOUS`, drawn on the faces with `landmarks`, see `landmarks_of`."""
-    reports = []
-    for kinds in OUTFITS.values():
-        worn = in_outfit(kept.images, kept.pictures, landmarks, kinds)
-        reports += _reports(detector, replace(kept, pictures=worn))
-    return _means(reports)
+    changed = (in_outfit(kept.images, kept.pictures, landmarks, kinds) for kinds in OUTFITS.values())
+    return _redrawn(detector, kept, changed)
 
 
 def behind_things(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
     """Means over `OCCLUDER_KINDS` and `IOUS`, drawn before the bare faces with `landmarks`."""
-    reports = []
-    for kind in OCCLUDER_KINDS:
-        hidden = behind(kept.images, kept.pictures, landmarks, kind)
-        reports += _reports(detector, replace(kept, pictures=hidden))
-    return _means(reports)
+    changed = (behind(kept.images, kept.pictures, landmarks, kind) for kind in OCCLUDER_KINDS)
+    return _redrawn(detector, kept, changed)
 
 
 def of_dark_skin(detector: Detector, kept: Kept, landmarks: Sequence[FloatArray]) -> Figures:
     """Means over `IOUS` with the skin of the faces with `landmarks` darkened."""
-    darker = with_dark_skin(kept.images, kept.pictures, landmarks)
-    return _means(_reports(detector, replace(kept, pictures=darker)))
+    return _redrawn(detector, kept, [with_dark_skin(kept.images, kept.pictures, landmarks)])
 
 
 def false_alarms(detector: Detector, folder: Path) -> float:
@@ -146,6 +139,14 @@ def mirrored(image: LabelledImage, pixels: Image, factor: float) -> tuple[Labell
     xyxy = image.faces.xyxy * np.float32(width / pixels.shape[1])
     xyxy[:, [0, 2]] = width - xyxy[:, [2, 0]]
     return replace(image, faces=replace(image.faces, xyxy=xyxy), size_wh=(width, height)), scaled
+
+
+def _redrawn(detector: Detector, kept: Kept, changed: Iterable[Sequence[Image]]) -> Figures:
+    """Means over all `changed` pictures of `kept`, whose labels stay, and `IOUS`."""
+    reports = []
+    for pictures in changed:
+        reports += _reports(detector, replace(kept, pictures=pictures))
+    return _means(reports)
 
 
 def _reports(detector: Detector, kept: Kept, ious: Sequence[float] = IOUS) -> list[Report]:

@@ -46,13 +46,7 @@ def mix(shares: Mapping[Path, float], near_margin: float | None = None) -> Check
     judging = max((one.config.network for one in loaded.values()), key=lambda layout: layout.refiner_blocks)
     if near_margin is None:
         near_margin = max(one.config.network.near_margin for one in loaded.values())
-    layout = replace(
-        config.network,
-        refiner_blocks=judging.refiner_blocks,
-        refiner_features=judging.refiner_features,
-        refiner_box_features=judging.refiner_box_features,
-        near_margin=near_margin,
-    )
+    layout = replace(config.network.with_second_stage_of(judging), near_margin=near_margin)
     whole = MaskNet(layout).eval()
     averages = {}
     for path, one in loaded.items():

@@ -111,14 +111,8 @@ def _box_loss(moves: Tensor, face: Tensor) -> Tensor:
 
 def _of_detector(config: TrainConfig, init: Path) -> TrainConfig:
     """`config` with the detector of the checkpoint `init`, whatever layout it asks for itself."""
-    wanted = config.network
-    network = replace(
-        Checkpoint.load(init).config.network,
-        refiner_blocks=wanted.refiner_blocks,
-        refiner_features=wanted.refiner_features,
-        refiner_box_features=wanted.refiner_box_features,
-    )
-    return replace(config, network=network)
+    detector = Checkpoint.load(init).config.network
+    return replace(config, network=detector.with_second_stage_of(config.network))
 
 
 def started(config: TrainConfig, init: Path, imagenet: Path | None) -> MaskNet:
