@@ -17,21 +17,13 @@ from benchmarks.peers import (
     UltraLight,
     YuNet,
 )
+from benchmarks.photos import LOOSE_IOU, LOOSE_SETS, TIGHT_SETS
 from benchmarks.plots import thinned
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage, read_coco
 from maskwatch.detections import Detections
 from maskwatch.detector import DEFAULT_MODEL, packaged_models
 from maskwatch.evaluate import WHOLE_CURVE_SCORE, Report, evaluate
-
-TIGHT_SETS = ("aizoo", "kaggle853")
-LOOSE_SETS = ("ditface3k", "mawear")
-LOOSE_IOU = 0.3
-
-
-def tight_photos(shared: Path, split: str = "val") -> list[LabelledImage]:
-    """The labelled photos of `split` whose boxes are tight: those that the main figure is of."""
-    return [image for image in read_coco(shared / "data" / split) if image.set_name in TIGHT_SETS]
 
 
 def all_peers(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import all_peers, tight_photos
+from benchmarks.accuracy import all_peers
 from benchmarks.faceless import GATHERED, alarms, gather, score_at
 from benchmarks.peers import Ours
+from benchmarks.photos import tight_photos
 from maskwatch.codec import read_picture
 from maskwatch.datasets import read_coco
 from maskwatch.evaluate import evaluate

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.accuracy import tight_photos
+from benchmarks.photos import tight_photos
 from maskwatch import boxes
 from maskwatch.datasets import LabelledImage
 from maskwatch.detections import Detections

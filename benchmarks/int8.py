@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from benchmarks.accuracy import tight_photos
 from benchmarks.cost import one_thread, ours
+from benchmarks.photos import tight_photos
 from benchmarks.timing import in_turn
 from maskwatch.codec import letterbox, read_picture
 from maskwatch.datasets import LabelledImage

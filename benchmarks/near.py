@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.accuracy import tight_photos
+from benchmarks.photos import tight_photos
 from maskwatch import boxes
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage

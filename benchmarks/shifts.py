@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.accuracy import tight_photos
 from benchmarks.peers import Aizoo, Ours, Peer
+from benchmarks.photos import tight_photos
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage
 from maskwatch.detector import packaged_models

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import tight_photos
 from benchmarks.cost import one_thread, ours
 from benchmarks.peers import Aizoo
+from benchmarks.photos import tight_photos
 from benchmarks.timing import in_turn
 from maskwatch.codec import read_picture
 from maskwatch.detector import DetectOptions, Detector, packaged_models

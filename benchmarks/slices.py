@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import LOOSE_IOU, LOOSE_SETS
 from benchmarks.peers import Aizoo, Ours, Peer
+from benchmarks.photos import LOOSE_IOU, LOOSE_SETS
 from maskwatch import boxes
 from maskwatch.codec import read_picture
 from maskwatch.datasets import LabelledImage, read_coco

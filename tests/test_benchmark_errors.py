@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from benchmarks.accuracy import tight_photos
 from benchmarks.errors import REPAIRS, REVIEW, Matched
+from benchmarks.photos import tight_photos
 
 from maskwatch import Detections, boxes
 from maskwatch.datasets import LabelledImage
